@@ -1,0 +1,44 @@
+"""Libraries that import others which this gateway will not use: imported without those.
+
+What is imported stays in memory for good. PyJWT imports cryptography where it is installed, though
+HS256 needs none of it, and peewee every database driver: together some 19 MB.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["import_leanly", "without"]
+
+
+@contextmanager
+def without(*names: str) -> Iterator[None]:
+    """Let imports of these modules fail meanwhile, as if they were not installed.
+
+    Later imports find them. Modules that are loaded already are left alone.
+    """
+    hidden = [name for name in names if name not in sys.modules]
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment]  # how Python itself says "not here"
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
+def import_leanly(*, postgresql: bool) -> None:
+    """Import PyJWT, peewee and its migrations without what they would drag along for others.
+
+    Args:
+        postgresql: whether peewee is to find the driver for PostgreSQL. It looks only once.
+    """
+    with without("cryptography"):
+        importlib.import_module("jwt")
+    drivers = ("psycopg2", "pymysql", *(() if postgresql else ("psycopg",)))
+    with without(*drivers):
+        importlib.import_module("peewee")
+        importlib.import_module("playhouse.migrations")
