@@ -1,0 +1,261 @@
+"""Steps of running campaigns: from the list of recipients to the queues of instances.
+
+A recipient is marked in the transaction that queues their message. So whenever the process dies,
+a message is queued and its recipient marked, or neither: nobody is written to twice.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from wavisor.domain import CampaignStatus, EventType, InstanceStatus, RecipientStatus
+from wavisor.storage import current, events, queue
+from wavisor.storage.campaign_records import CampaignRecord, Release
+from wavisor.storage.campaigns import campaign_record
+from wavisor.storage.errors import LimitReached, QueueFull
+from wavisor.storage.message_records import NewMessage, QueueLimits
+from wavisor.storage.models import (
+    Campaign,
+    CampaignRecipient,
+    Chat,
+    Instance,
+    Message,
+    OptOut,
+)
+from wavisor.storage.records import EventRecord, InstanceRecord, NewEvent
+from wavisor.storage.rows import instance_record
+from wavisor.storage.scope import Scope
+
+__all__ = ["AHEAD", "hold", "list_running", "release", "tell_progress"]
+
+AHEAD = 20
+"""Messages that wait in an instance's queue at most when a campaign adds one: so that a pause takes
+effect soon, and messages to somebody in particular do not stand behind a thousand others."""
+_PRIORITY = -1
+_TELL_EVERY = 0.01
+
+
+def list_running() -> list[CampaignRecord]:
+    """Return the campaigns of all tenants that are running, oldest first."""
+    rows = Campaign.select().where(Campaign.status == CampaignStatus.RUNNING.value)
+    return [campaign_record(row) for row in rows.order_by(Campaign.id)]
+
+
+def hold(campaign_id: str, reason: str) -> Release | None:
+    """Note why nothing of a campaign is released at the moment, and tell it. A write.
+
+    Returns:
+        The campaign; None when it does not run any more.
+    """
+    row = _lock(campaign_id)
+    if row is None:
+        return None
+    record, told = _update(row, waiting=reason)
+    return Release(record, events=told)
+
+
+def release(campaign_id: str, limit: int, limits: QueueLimits) -> Release | None:
+    """Queue the messages of a campaign's next recipients. A write.
+
+    Args:
+        campaign_id: Which campaign.
+        limit: How many at most.
+        limits: How many messages may wait to be sent.
+
+    Returns:
+        What was done; None when it does not run any more.
+    """
+    row = _lock(campaign_id)
+    if row is None:
+        return None
+    pending = list(
+        CampaignRecipient.select()
+        .where(
+            CampaignRecipient.campaign == campaign_id,
+            CampaignRecipient.status == RecipientStatus.PENDING.value,
+            CampaignRecipient.position < row.total,
+        )
+        .order_by(CampaignRecipient.position)
+        .limit(limit)
+    )
+    if not pending:
+        return _finish(row)
+    scope = Scope(row.subscription_id)
+    unwilling = _opted_out(scope, row.instances, [one.chat for one in pending])
+    pool = _pool(scope, row)
+    used: set[str] = set()
+    released = skipped = 0
+    waiting = None
+    for recipient in pending:
+        if recipient.chat in unwilling:
+            _mark(recipient, RecipientStatus.OPTED_OUT)
+            skipped += 1
+            continue
+        instance = min(pool.values(), key=lambda one: one[1], default=None)
+        if instance is None:
+            waiting = None if _connected(scope, row) else "instances"
+            break
+        record, ahead = instance
+        try:
+            message = _enqueue(scope, record, row, recipient, limits)
+        except (QueueFull, LimitReached) as error:
+            # A full queue is the rule: it empties at the pace of the instance.
+            waiting = "daily_limit" if isinstance(error, LimitReached) else None
+            break
+        _mark(recipient, RecipientStatus.RELEASED, message)
+        used.add(record.id)
+        released += 1
+        pool[record.id] = (record, ahead + 1)
+        if ahead + 1 >= AHEAD:
+            del pool[record.id]
+    record_after, told = _update(
+        row,
+        waiting=waiting,
+        released=row.released + released,
+        skipped=row.skipped + skipped,
+    )
+    return Release(record_after, frozenset(used), released + skipped, told)
+
+
+def tell_progress(record: CampaignRecord) -> list[EventRecord]:
+    """Append an event of how far a campaign is, to the first of its instances there is. A write."""
+    data = {
+        "campaignId": record.id,
+        "name": record.name,
+        "status": record.status.value,
+        "waiting": record.waiting,
+        "total": record.total,
+        "released": record.released,
+        "optedOut": record.skipped,
+    }
+    there = {
+        row.id
+        for row in Scope(record.subscription_id)
+        .select(Instance, Instance.id)
+        .where(Instance.id.in_(record.instances))
+    }
+    teller = next((one for one in record.instances if one in there), None)
+    if teller is None:
+        return []
+    return events.append(teller, [NewEvent(type=EventType.CAMPAIGN_PROGRESS.value, data=data)])
+
+
+def _lock(campaign_id: str) -> Any:
+    return current.lock_rows(
+        Campaign.select().where(
+            Campaign.id == campaign_id, Campaign.status == CampaignStatus.RUNNING.value
+        )
+    ).get_or_none()
+
+
+def _finish(row: Any) -> Release:
+    """Complete a campaign of which nothing waits any more, in the list or in a queue."""
+    if any(_has(row, status) for status in (queue.QUEUED, queue.SENDING)):
+        return Release(campaign_record(row))
+    record, told = _update(
+        row,
+        status=CampaignStatus.COMPLETED.value,
+        waiting=None,
+        finished_at=current.now(),
+    )
+    return Release(record, events=told)
+
+
+def _has(row: Any, status: Any) -> bool:
+    """Tell whether a message of a campaign is in a status that has a partial index.
+
+    Asked at every look while the last messages wait, so it begins with those and not with all
+    that the campaign ever sent: hence the concatenation.
+    """
+    return bool(
+        Message.select(Message.position)
+        .join(CampaignRecipient, on=(CampaignRecipient.message == Message.position))
+        .where(
+            CampaignRecipient.campaign.concat("") == row.id,
+            Message.instance.in_(row.instances),
+            Message.priority == _PRIORITY,
+            Message.status == status,
+        )
+        .exists()
+    )
+
+
+def _opted_out(scope: Scope, instance_ids: list[str], persons: list[str]) -> set[str]:
+    """Return those who want no campaign, under whichever of their addresses they said so."""
+    addresses = {one: {one} for one in persons}
+    for column in (Chat.jid, Chat.alias):
+        known: Any = scope.select_by(Chat, column, Chat.jid, Chat.lid, Chat.alias).where(
+            Chat.instance.in_(instance_ids), column.in_(persons)
+        )
+        for person, *others in known.tuples():
+            addresses[person].update(one for one in others if one is not None)
+    rows = scope.select(OptOut, OptOut.chat).where(
+        OptOut.chat.in_(set().union(*addresses.values()))
+    )
+    unwilling = {row.chat for row in rows}
+    return {one for one, known in addresses.items() if known & unwilling}
+
+
+def _pool(scope: Scope, row: Any) -> dict[str, tuple[InstanceRecord, int]]:
+    """The instances that can take a message now, each with how many wait there already."""
+    rows = scope.select(Instance).where(
+        Instance.id.in_(row.instances),
+        Instance.status == InstanceStatus.CONNECTED.value,
+        Instance.queued < AHEAD,
+    )
+    return {one.id: (instance_record(one), one.queued) for one in rows}
+
+
+def _connected(scope: Scope, row: Any) -> bool:
+    return bool(
+        scope.select(Instance, Instance.id)
+        .where(Instance.id.in_(row.instances), Instance.status == InstanceStatus.CONNECTED.value)
+        .exists()
+    )
+
+
+def _enqueue(
+    scope: Scope, instance: InstanceRecord, row: Any, recipient: Any, limits: QueueLimits
+) -> int:
+    with current.savepoint():
+        message = queue.enqueue(
+            scope,
+            instance,
+            NewMessage(
+                chat=recipient.chat,
+                kind=row.kind,
+                content=recipient.content,
+                text=recipient.text,
+                options=row.options,
+                media_id=row.media_id,
+                priority=_PRIORITY,
+                created_by=row.created_by,
+                expires_at=current.now() + timedelta(days=1),
+            ),
+            limits=limits,
+        )
+    return message.position
+
+
+def _mark(recipient: Any, status: RecipientStatus, message: int | None = None) -> None:
+    # What they were to get is in their message now, which is kept for as long as the tenant says.
+    CampaignRecipient.update(status=status.value, message=message, content={}, text=None).where(
+        CampaignRecipient.campaign == recipient.campaign_id,
+        CampaignRecipient.position == recipient.position,
+    ).execute()
+
+
+def _update(row: Any, **values: Any) -> tuple[CampaignRecord, tuple[EventRecord, ...]]:
+    """Write changes, and tell of them when they say something new."""
+    changed = {name: value for name, value in values.items() if getattr(row, name) != value}
+    if not changed:
+        return campaign_record(row), ()
+    before = row.released + row.skipped
+    (after,) = Campaign.update(**changed).where(Campaign.id == row.id).returning(Campaign).execute()
+    record = campaign_record(after)
+    step = max(1, int(row.total * _TELL_EVERY))
+    went_on = (record.released + record.skipped) // step > before // step
+    if went_on or {"status", "waiting"} & set(changed):
+        return record, tuple(tell_progress(record))
+    return record, ()

@@ -1,0 +1,450 @@
+"""The conversations of instances: under which address they run, last message, unread, marks.
+
+One person has two addresses on WhatsApp, the number and a hidden one (LID). A chat is kept under
+the number's JID as soon as the number is known, and under the hidden one until then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import peewee
+
+from wavisor.domain import ChatKind, MessageDirection
+from wavisor.storage import current
+from wavisor.storage.cursors import cursor_of, following
+from wavisor.storage.errors import NotFound
+from wavisor.storage.media import with_files
+from wavisor.storage.message_records import ChatRecord, MessageRecord, Party
+from wavisor.storage.models import Chat, Message
+from wavisor.storage.prepared import Prepared
+from wavisor.storage.records import Page
+from wavisor.storage.rows import chat_record, message_record
+from wavisor.storage.scope import Scope
+
+__all__ = [
+    "NEVER",
+    "SILENT_KINDS",
+    "ChatChanges",
+    "address_of",
+    "get",
+    "is_new_contact",
+    "kind_of",
+    "list_page",
+    "list_unread",
+    "mark_read",
+    "merge",
+    "note_contact",
+    "note_read",
+    "resolve",
+    "touch",
+    "update",
+]
+
+_PN = "s.whatsapp.net"
+_LID = "lid"
+_READ_PORTION = 200
+
+NEVER = datetime.max
+"""As ``muted_until``: takes the muting back."""
+
+# What changes a chat or another message rather than saying something new in it.
+SILENT_KINDS = frozenset({"reaction", "edit", "revoke", "pin"})
+
+_UNREAD = (
+    (Message.direction == MessageDirection.INBOUND.value)
+    & (Message.from_me == peewee.Value(False))
+    & Message.read_at.is_null()
+)
+
+# Of Mexico, Argentina and Brazil: their mobile numbers are written in two ways.
+_TWO_FORMS = ("52", "54", "55")
+
+_LATEST_FIRST = (Message.created_at.desc(), Message.position.desc())
+
+_BY_LID = Prepared(
+    lambda slot: Chat.select(Chat.jid).where(
+        Chat.instance == slot("instance"), Chat.lid == slot("lid")
+    )
+)
+_BY_JID = Prepared(
+    lambda slot: Chat.select().where(Chat.instance == slot("instance"), Chat.jid == slot("jid"))
+)
+_BY_ALIAS = Prepared(
+    lambda slot: Chat.select(Chat.jid).where(
+        Chat.instance == slot("instance"), Chat.alias == slot("alias")
+    )
+)
+_NOTE_CONTACT = Prepared(
+    lambda slot: Chat.update(known_since=slot("at"), reached_at=slot("reached_at")).where(
+        Chat.instance == slot("instance"), Chat.jid == slot("jid"), Chat.known_since.is_null()
+    )
+)
+_COLUMNS = (
+    "subscription_id",
+    "instance_id",
+    "jid",
+    "lid",
+    "phone",
+    "name",
+    "kind",
+    "last_position",
+    "last_at",
+    "unread",
+    "archived",
+    "pinned",
+    "known_since",
+)
+
+
+def _upsert(*, moves: bool) -> Prepared:
+    excluded = peewee.EXCLUDED
+    coalesce = peewee.fn.COALESCE
+    update = {
+        Chat.lid: coalesce(excluded.lid, Chat.lid),
+        Chat.phone: coalesce(excluded.phone, Chat.phone),
+        Chat.name: coalesce(excluded.name, Chat.name),
+        Chat.unread: Chat.unread + excluded.unread,
+        Chat.known_since: coalesce(Chat.known_since, excluded.known_since),
+    }
+    if moves:
+        update[Chat.last_position] = excluded.last_position
+        update[Chat.last_at] = excluded.last_at
+    fields = {one.column_name: one for one in Chat._meta.sorted_fields}
+    return Prepared(
+        lambda slot: Chat.insert({fields[name]: slot(name) for name in _COLUMNS}).on_conflict(
+            conflict_target=[Chat.instance, Chat.jid], update=update
+        )
+    )
+
+
+_TOUCH, _TOUCH_SILENTLY = _upsert(moves=True), _upsert(moves=False)
+
+
+def address_of(party: Party) -> Party:
+    """Return somebody under the one address that is kept: without device, by number if known."""
+    user, _, server = party.jid.partition("@")
+    user = user.partition(":")[0]
+    jid, lid, phone = f"{user}@{server}", party.lid, party.phone
+    if server == _LID:
+        lid = lid or jid
+    elif server == _PN:
+        phone = phone or f"+{user}"
+    if phone is not None and server in (_LID, _PN):
+        jid = f"{phone.lstrip('+')}@{_PN}"
+    return Party(jid, lid, phone)
+
+
+def kind_of(jid: str) -> ChatKind:
+    """Return with whom a chat is, by its address (whatsmeow, types/jid.go)."""
+    server = jid.partition("@")[2]
+    others = {
+        "g.us": ChatKind.GROUP,
+        "newsletter": ChatKind.CHANNEL,
+        "broadcast": ChatKind.BROADCAST,
+    }
+    return others.get(server, ChatKind.PERSON)
+
+
+def resolve(instance_id: str, party: Party) -> str:
+    """Return the JID under which an instance keeps the chat with somebody. A write.
+
+    When this is the first to tell the number behind a hidden address, the chat moves to it.
+    """
+    known = address_of(party)
+    if known.jid.startswith(_TWO_FORMS):
+        row = _BY_ALIAS.one(instance=instance_id, alias=known.jid)
+        if row is not None:
+            return str(row.jid)
+    if known.lid is None or kind_of(known.jid) is not ChatKind.PERSON:
+        return known.jid
+    if known.phone is None:
+        row = _BY_LID.one(instance=instance_id, lid=known.lid)
+        return known.jid if row is None else str(row.jid)
+    if known.lid != known.jid and _BY_JID.one(instance=instance_id, jid=known.lid) is not None:
+        merge(instance_id, known.lid, known.jid, lid=known.lid)
+    return known.jid
+
+
+def merge(instance_id: str, former: str, jid: str, **values: Any) -> None:
+    """Let the chat ``former`` become, or be taken up by, the chat ``jid``. A write.
+
+    Args:
+        instance_id: Whose chats.
+        former: The JID of the one that ends.
+        jid: The JID of the one that stays, or begins.
+        **values: What else its row is to say.
+    """
+    mine = (Message.instance == instance_id) & (Message.chat == former)
+    twice = Message.select(Message.whatsapp_id).where(
+        Message.instance == instance_id,
+        Message.chat == jid,
+        Message.whatsapp_id.is_null(False),
+    )
+    Message.delete().where(
+        mine,
+        Message.sender_jid.is_null(False),
+        Message.whatsapp_id.in_(twice),
+    ).execute()
+    Message.update(chat=jid).where(mine).execute()
+    old = _BY_JID.one(instance=instance_id, jid=former)
+    taken = _BY_JID.one(instance=instance_id, jid=jid)
+    if old is None:
+        return
+    if taken is None:
+        Chat.update(jid=jid, **values).where(Chat.id == old.id).execute()
+        return
+    Chat.delete().where(Chat.id == old.id).execute()
+    later = max(taken, old, key=lambda chat: (chat.last_at, chat.last_position))
+    Chat.update(
+        **values,
+        name=taken.name or old.name,
+        last_position=later.last_position,
+        last_at=later.last_at,
+        unread=taken.unread + old.unread,
+        archived=taken.archived or old.archived,
+        pinned=taken.pinned or old.pinned,
+        muted_until=max(filter(None, (taken.muted_until, old.muted_until)), default=None),
+        known_since=min(filter(None, (taken.known_since, old.known_since)), default=None),
+    ).where(Chat.id == taken.id).execute()
+
+
+def touch(
+    scope: Scope,
+    instance_id: str,
+    chat: str,
+    party: Party,
+    *,
+    position: int,
+    at: datetime,
+    kind: str,
+    unread: int = 0,
+    name: str | None = None,
+    known_since: datetime | None = None,
+) -> None:
+    """Let a message be the last one of its chat, which is made if there was none. A write.
+
+    Args:
+        scope: The tenant.
+        instance_id: Whose chat.
+        chat: As :func:`resolve` returned it.
+        party: With whom it is.
+        position: The message's.
+        at: When the message became known here.
+        kind: The message's; some, such as reactions, do not become the last one.
+        unread: How many more unread messages there are.
+        name: What the chat is called, if that is known.
+        known_since: The time of the message if it went through.
+    """
+    known = address_of(party)
+    query = _TOUCH_SILENTLY if kind in SILENT_KINDS else _TOUCH
+    query.change(
+        subscription_id=scope.subscription_id,
+        instance_id=instance_id,
+        jid=chat,
+        lid=known.lid,
+        phone=known.phone,
+        name=name,
+        kind=kind_of(chat).value,
+        last_position=position,
+        last_at=at,
+        unread=unread,
+        archived=False,
+        pinned=False,
+        known_since=known_since,
+    )
+
+
+def is_new_contact(instance_id: str, chat: str) -> bool:
+    """Tell whether a message to this chat would be the first to a person, in either direction."""
+    if kind_of(chat) is not ChatKind.PERSON:
+        return False
+    row = _BY_JID.one(instance=instance_id, jid=chat)
+    return row is None or row.known_since is None
+
+
+def note_contact(instance_id: str, chat: str, at: datetime, *, by_us: bool) -> None:
+    """Note that a message went through to or from a chat. A write."""
+    person = kind_of(chat) is ChatKind.PERSON
+    _NOTE_CONTACT.change(
+        instance=instance_id, jid=chat, at=at, reached_at=at if by_us and person else None
+    )
+
+
+def note_read(instance_id: str, party: Party, whatsapp_ids: Collection[str], at: datetime) -> int:
+    """Note that the account itself read messages of a chat elsewhere. A write.
+
+    Args:
+        instance_id: Whose chat.
+        party: With whom it is.
+        whatsapp_ids: WhatsApp's ids of the messages; unknown ones are passed over.
+        at: When they were read.
+
+    Returns:
+        How many of them had been unread.
+    """
+    chat = resolve(instance_id, party)
+    read = (
+        Message.update(read_at=at)
+        .where(
+            Message.instance == instance_id,
+            Message.chat == chat,
+            Message.whatsapp_id.in_(list(whatsapp_ids)),
+            _UNREAD,
+        )
+        .execute()
+    )
+    left = peewee.Case(None, [(Chat.unread > read, Chat.unread - read)], 0)
+    Chat.update(unread=left).where(Chat.instance == instance_id, Chat.jid == chat).execute()
+    return int(read)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatChanges:
+    """What to change about a chat; None leaves it. ``muted_until`` :data:`NEVER` unmutes it."""
+
+    archived: bool | None = None
+    pinned: bool | None = None
+    muted_until: datetime | None = None
+    name: str | None = None
+
+
+def get(scope: Scope, instance_id: str, jid: str) -> ChatRecord | None:
+    """Return the tenant's chat by any of its addresses; None when there is none."""
+    known = address_of(Party(jid))
+    # One after the other: each has its index, of which an OR would use none.
+    for column in (Chat.jid, Chat.lid, Chat.alias):
+        query = scope.select(Chat).where(Chat.instance == instance_id, column == known.jid)
+        row = query.get_or_none()
+        if row is not None:
+            return _with_last(scope, [row])[0]
+    return None
+
+
+def list_page(
+    scope: Scope,
+    *,
+    limit: int,
+    cursor: str | None = None,
+    instance_id: str | None = None,
+    archived: bool | None = None,
+    pinned: bool | None = None,
+    unread: bool | None = None,
+    kind: ChatKind | None = None,
+) -> Page[ChatRecord]:
+    """Return the tenant's chats with their last messages, the most recent one first.
+
+    Args:
+        scope: The tenant.
+        limit: How many at most.
+        cursor: ``next_cursor`` of the page before.
+        instance_id: Only of this instance.
+        archived: Only those that are, or are not.
+        pinned: Only those that are, or are not.
+        unread: Only those that have unread messages, or have none.
+        kind: Only those with such.
+
+    Raises:
+        ValueError: ``cursor`` is none of ours.
+    """
+    query = scope.select(Chat) if instance_id is None else scope.select_by(Chat)
+    if cursor is not None:
+        query = query.where(following(Chat.last_at, Chat.last_position, cursor))
+    for column, value in (
+        (Chat.instance, instance_id),
+        (Chat.archived, archived),
+        (Chat.pinned, pinned),
+        (Chat.kind, None if kind is None else kind.value),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    if unread is not None:
+        query = query.where(Chat.unread > 0 if unread else Chat.unread == 0)
+    rows = list(query.order_by(Chat.last_at.desc(), Chat.last_position.desc()).limit(limit + 1))
+    last = rows[limit - 1] if len(rows) > limit else None
+    return Page(
+        tuple(_with_last(scope, rows[:limit])),
+        None if last is None else cursor_of(last.last_at, last.last_position),
+    )
+
+
+def _with_last(scope: Scope, rows: list[Any]) -> list[ChatRecord]:
+    positions = [row.last_position for row in rows]
+    found = scope.select(Message).where(Message.position.in_(positions))
+    last = {one.position: one for one in with_files(scope, [message_record(row) for row in found])}
+    return [chat_record(row, last.get(row.last_position)) for row in rows]
+
+
+def update(scope: Scope, instance_id: str, jid: str, changes: ChatChanges) -> ChatRecord:
+    """Archive, pin, mute or name the tenant's chat. A write.
+
+    Raises:
+        NotFound: The tenant has no such chat.
+    """
+    chat = get(scope, instance_id, jid)
+    if chat is None:
+        raise NotFound("no such chat")
+    values: dict[str, Any] = {
+        name: value
+        for name in ("archived", "pinned", "muted_until", "name")
+        if (value := getattr(changes, name)) is not None
+    }
+    if changes.muted_until == NEVER:
+        values["muted_until"] = None
+    if values:
+        scope.update(Chat, **values).where(
+            Chat.instance == instance_id, Chat.jid == chat.jid
+        ).execute()
+    found = get(scope, instance_id, chat.jid)
+    if found is None:
+        raise NotFound("no such chat")
+    return found
+
+
+def list_unread(
+    scope: Scope, instance_id: str, jid: str, *, limit: int = _READ_PORTION
+) -> list[MessageRecord]:
+    """Return others' messages in the tenant's chat that are unread, the newest first.
+
+    Raises:
+        NotFound: The tenant has no such chat.
+    """
+    chat = get(scope, instance_id, jid)
+    if chat is None:
+        raise NotFound("no such chat")
+    query = scope.select(Message).where(
+        Message.instance == instance_id, Message.chat == chat.jid, _UNREAD
+    )
+    return [message_record(row) for row in query.order_by(*_LATEST_FIRST).limit(limit)]
+
+
+def mark_read(
+    scope: Scope, instance_id: str, jid: str, *, limit: int = _READ_PORTION
+) -> list[MessageRecord]:
+    """Set the chat's unread count to nought and its messages to read. A write.
+
+    Args:
+        scope: The tenant.
+        instance_id: Whose chat.
+        jid: Any address of it.
+        limit: How many messages to return at most; all are marked.
+
+    Returns:
+        The others' messages that were unread, the newest first, for their senders to be told.
+
+    Raises:
+        NotFound: The tenant has no such chat.
+    """
+    chat = get(scope, instance_id, jid)
+    if chat is None:
+        raise NotFound("no such chat")
+    scope.update(Chat, unread=0).where(Chat.instance == instance_id, Chat.jid == chat.jid).execute()
+    unread = (Message.instance == instance_id) & (Message.chat == chat.jid) & _UNREAD
+    update = scope.update_by(Message, read_at=current.now()).where(unread)
+    rows = update.returning(Message).execute()
+    records = [message_record(row) for row in rows]
+    records.sort(key=lambda one: (one.created_at, one.position), reverse=True)
+    return records[:limit]

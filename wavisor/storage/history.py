@@ -1,0 +1,154 @@
+"""Messages from before the link, as the phone told of them; each is stored once.
+
+They differ from those that come in: they stand in lists at the place of their own time, and
+WhatsApp names their senders by fewer addresses, so they are recognised by chat and id alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+import peewee
+
+from wavisor.domain import MessageDirection, MessageStatus
+from wavisor.ids import Kind, new_id
+from wavisor.storage import chats, current, downloads
+from wavisor.storage.errors import NotFound
+from wavisor.storage.message_records import HistoryBatch, HistoryIntake, InboundMessage, Party
+from wavisor.storage.models import Chat, Instance, Message
+from wavisor.storage.prepared import insert_new
+from wavisor.storage.rows import history_line
+from wavisor.storage.scope import Scope
+
+__all__ = ["receive_history"]
+
+
+def receive_history(scope: Scope, instance_id: str, batch: HistoryBatch) -> HistoryIntake:
+    """Store messages of one chat from before the link, but those that are known. A write.
+
+    Args:
+        scope: The tenant.
+        instance_id: Which of its instances was told.
+        batch: The chat and its messages, the newest first.
+
+    Returns:
+        What became of them.
+
+    Raises:
+        NotFound: The tenant has no such instance.
+    """
+    instance = scope.select(Instance).where(Instance.id == instance_id).get_or_none()
+    if instance is None:
+        raise NotFound("no such instance")
+    chat = chats.resolve(instance_id, batch.chat)
+    known = _known(instance_id, chat, [one.whatsapp_id for one in batch.messages])
+    stored = []
+    # The oldest first, so that positions grow with time where times are equal.
+    for message in reversed(batch.messages):
+        if (message.whatsapp_id, message.from_me) not in known:
+            row = _insert(instance, chat, message)
+            if row is not None:
+                if message.file is not None:
+                    downloads.attach(row.position, downloads.expect(scope, message.file).id)
+                known.add((message.whatsapp_id, message.from_me))
+                stored.append((row, message))
+    if stored:
+        _note_chat(instance, chat, batch, stored)
+    return HistoryIntake(
+        chat=chat,
+        stored=len(stored),
+        known=len(batch.messages) - len(stored),
+        unread=sum(_unread(message) for _, message in stored),
+    )
+
+
+def _known(instance_id: str, chat: str, ids: Collection[str]) -> set[tuple[str, bool]]:
+    rows = Message.select(Message.whatsapp_id, Message.from_me).where(
+        Message.instance == instance_id,
+        Message.whatsapp_id.in_(list(ids)),
+        Message.chat == chat,
+    )
+    return {(row.whatsapp_id, bool(row.from_me)) for row in rows}
+
+
+def _insert(instance: Any, chat: str, message: InboundMessage) -> Any:
+    now = current.now()
+    sender = _sender(instance, message)
+    direction, status = MessageDirection.INBOUND, MessageStatus.RECEIVED
+    if message.from_me:
+        direction, status = MessageDirection.OUTBOUND, message.status or MessageStatus.SENT
+    at = min(message.timestamp, now)
+    return insert_new(
+        Message,
+        id=new_id(Kind.MESSAGE),
+        subscription_id=instance.subscription_id,
+        instance_id=instance.id,
+        direction=direction.value,
+        chat=chat,
+        sender_jid=sender.jid,
+        sender_lid=sender.lid,
+        sender_phone=sender.phone,
+        from_me=message.from_me,
+        kind=message.kind,
+        text=message.text,
+        content=message.content,
+        options=message.options,
+        status=status.value,
+        history=history_line(status, now),
+        whatsapp_id=message.whatsapp_id,
+        quoted_id=message.quoted_id,
+        from_history=True,
+        timestamp=message.timestamp,
+        # By this lists are ordered, and old messages go.
+        created_at=at,
+        read_at=None if message.from_me or message.unread else now,
+    )
+
+
+def _sender(instance: Any, message: InboundMessage) -> Party:
+    if message.from_me and instance.jid is not None:
+        return chats.address_of(Party(instance.jid, instance.lid, instance.phone))
+    return chats.address_of(message.sender)
+
+
+def _unread(message: InboundMessage) -> bool:
+    return message.unread and not message.from_me
+
+
+def _note_chat(
+    instance: Any, chat: str, batch: HistoryBatch, stored: list[tuple[Any, InboundMessage]]
+) -> None:
+    """Make the chat, or let it know of older messages than it knew, perhaps of a later one."""
+    party, coalesce, new = chats.address_of(batch.chat), peewee.fn.COALESCE, peewee.EXCLUDED
+    last = max((row for row, _ in stored), key=lambda row: (row.created_at, row.position))
+    since: datetime = min(row.created_at for row, _ in stored)
+    later = new.last_at > Chat.last_at
+    earlier = Chat.known_since.is_null() | (new.known_since < Chat.known_since)
+    Chat.insert(
+        subscription=instance.subscription_id,
+        instance=instance.id,
+        jid=chat,
+        lid=party.lid,
+        phone=party.phone,
+        name=batch.name,
+        kind=chats.kind_of(chat).value,
+        last_position=last.position,
+        last_at=last.created_at,
+        unread=sum(_unread(message) for _, message in stored),
+        archived=batch.archived,
+        pinned=batch.pinned,
+        known_since=since,
+    ).on_conflict(
+        conflict_target=[Chat.instance, Chat.jid],
+        update={
+            Chat.lid: coalesce(new.lid, Chat.lid),
+            Chat.phone: coalesce(new.phone, Chat.phone),
+            Chat.name: coalesce(new.name, Chat.name),
+            Chat.unread: Chat.unread + new.unread,
+            Chat.known_since: peewee.Case(None, [(earlier, new.known_since)], Chat.known_since),
+            Chat.last_position: peewee.Case(None, [(later, new.last_position)], Chat.last_position),
+            Chat.last_at: peewee.Case(None, [(later, new.last_at)], Chat.last_at),
+        },
+    ).execute()
