@@ -1,0 +1,3 @@
+"""Accounts: passwords, tokens, who may do what, and the routes under ``/api/auth``."""
+
+from __future__ import annotations

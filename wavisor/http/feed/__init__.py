@@ -1,0 +1,1 @@
+"""The websocket feed: events as they happen, and those that were missed."""

@@ -1,0 +1,62 @@
+"""Whom a message goes to: a phone number or a JID, checked strictly before it is stored."""
+
+from __future__ import annotations
+
+import re
+
+from wavisor.http.phones import InvalidPhoneError, digits_of
+
+__all__ = ["InvalidRecipientError", "person_jid", "recipient_jid"]
+
+# The servers of a JID and what stands before them (whatsmeow, types/jid.go). A device part
+# (`:3`) names one device of a person and is nobody to write to.
+_FORMS = {
+    "s.whatsapp.net": re.compile(r"\A[1-9][0-9]{4,19}\Z"),
+    "lid": re.compile(r"\A[1-9][0-9]{4,19}\Z"),
+    "g.us": re.compile(r"\A[1-9][0-9]{4,19}(-[0-9]{6,14})?\Z"),
+    "newsletter": re.compile(r"\A[1-9][0-9]{4,24}\Z"),
+    "broadcast": re.compile(r"\Astatus\Z"),
+}
+_PEOPLE = frozenset({"s.whatsapp.net", "lid"})
+
+
+class InvalidRecipientError(ValueError):
+    """Nobody to whom a message could go; says why."""
+
+
+def recipient_jid(text: str, region: str | None = None) -> str:
+    """Return the JID of the chat that ``text`` means.
+
+    Args:
+        text: a phone number, or the JID of a person, a group, a channel or the own status
+            (``status@broadcast``).
+        region: the country whose numbers need no country code; None for none.
+
+    Raises:
+        InvalidRecipientError: it is neither.
+    """
+    if "@" not in text:
+        try:
+            return f"{digits_of(text, region)}@s.whatsapp.net"
+        except InvalidPhoneError as error:
+            raise InvalidRecipientError(str(error)) from None
+    user, _, server = text.partition("@")
+    form = _FORMS.get(server)
+    if form is None:
+        servers = ", ".join(f"@{name}" for name in _FORMS)
+        raise InvalidRecipientError(f"is no JID of a chat; those end in {servers}")
+    if not form.match(user):
+        raise InvalidRecipientError(f"has no valid name before @{server}")
+    return text
+
+
+def person_jid(text: str, region: str | None = None) -> str:
+    """Return the JID of the person that ``text`` means; arguments as of :func:`recipient_jid`.
+
+    Raises:
+        InvalidRecipientError: it means nobody, or no person.
+    """
+    jid = recipient_jid(text, region)
+    if jid.partition("@")[2] not in _PEOPLE:
+        raise InvalidRecipientError("is no person")
+    return jid

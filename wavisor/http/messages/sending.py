@@ -1,0 +1,216 @@
+"""Accepting messages: stored once, even when asked for twice, before the answer says so."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+from wavisor.http.auditing import author_of
+from wavisor.http.failures import as_problem
+from wavisor.http.idempotency import (
+    IDEMPOTENCY_HEADER,
+    IDEMPOTENCY_PROBLEMS,
+    REPLAYED,
+    ClaimedKey,
+    once,
+)
+from wavisor.http.messages.composing import Draft
+from wavisor.http.messages.preferences import WAIT_LIMIT_SECONDS, preferred_wait
+from wavisor.http.messages.schemas import MessageModel, message_model
+from wavisor.http.messages.waiting import SETTLED
+from wavisor.http.problems import (
+    DAILY_LIMIT_REACHED,
+    ProblemError,
+    ProblemKind,
+)
+from wavisor.http.routing import Call, Reply
+from wavisor.storage import (
+    InstanceRecord,
+    MessageRecord,
+    NewMessage,
+    QueueFull,
+    QueueLimits,
+    Scope,
+    chats,
+    media,
+    messages,
+)
+from wavisor.whatsapp.content import CONTENT
+
+__all__ = ["SEND_HEADERS", "SEND_PROBLEMS", "accept", "queue_draft"]
+
+QUEUE_FULL = ProblemKind("queue-full", 429, "Too many messages wait to be sent")
+QUEUE_PAUSED = ProblemKind("queue-paused", 429, "WhatsApp lets this number write to nobody new")
+
+SEND_PROBLEMS = (QUEUE_FULL, QUEUE_PAUSED, DAILY_LIMIT_REACHED, *IDEMPOTENCY_PROBLEMS)
+SEND_HEADERS = {
+    "Prefer": "`wait=N` holds the answer until the message is sent, for up to N seconds "
+    f"({WAIT_LIMIT_SECONDS} at most).",
+    **IDEMPOTENCY_HEADER,
+}
+
+_RETRY_FULL = {"Retry-After": "10"}
+
+Compose = Callable[[], Awaitable[Draft]]
+
+
+class HeldBackError(Exception):
+    """The instance writes to nobody new until ``until``, and the client wanted to wait."""
+
+    def __init__(self, until: datetime, seconds: float) -> None:
+        super().__init__("the queue is paused for new contacts")
+        self.until = until
+        self.seconds = seconds
+
+
+@as_problem.register
+def _(error: QueueFull) -> ProblemError:
+    return ProblemError(
+        QUEUE_FULL,
+        f"The {error.of} has {error.limit} messages waiting already.",
+        headers=_RETRY_FULL,
+        extensions={"limit": error.limit, "limitOf": error.of},
+    )
+
+
+@as_problem.register
+def _(error: HeldBackError) -> ProblemError:
+    return ProblemError(
+        QUEUE_PAUSED,
+        "The message was not stored. Without `Prefer: wait` it is queued until then.",
+        headers={"Retry-After": str(max(1, math.ceil(error.seconds)))},
+    )
+
+
+async def accept(call: Call[Any, Any], instance: InstanceRecord, compose: Compose) -> Reply:
+    """Put a message together, store it, and answer with it.
+
+    Args:
+        call: the request.
+        instance: which of the tenant's instances sends.
+        compose: puts the message together; not called for a request that was done already.
+
+    Raises:
+        ProblemError: the request, or its key, cannot be used.
+    """
+    wait = preferred_wait(call.headers.get_list("Prefer"))
+    async with once(call, instance.id, MessageModel) as request:
+        if request.earlier is not None:
+            headers = {"Location": f"/api/messages/{request.earlier.id}", **REPLAYED}
+            return Reply(request.earlier, request.status, headers)
+        draft = replace(await compose(), created_by=author_of(call))
+        if wait:
+            await call.application.events.ready()
+        record = await call.services.database.commit(
+            _store,
+            Scope(call.principal.subscription_id),
+            instance,
+            draft,
+            request.key,
+            call.services.queue_limits,
+            None if not wait else call.services.clock.now(),
+        )
+    call.services.instances.deliver(record.instance_id)
+    return await _answer(call, record, wait)
+
+
+async def _answer(call: Call[Any, Any], record: MessageRecord, wait: int) -> Reply:
+    headers = {"Location": f"/api/messages/{record.id}"}
+    if wait:
+        headers["Preference-Applied"] = f"wait={wait}"
+        record = await _wait_until_settled(call, record, wait)
+    return Reply(message_model(record), HTTPStatus.ACCEPTED, headers)
+
+
+def _store(
+    scope: Scope,
+    instance: InstanceRecord,
+    draft: Draft,
+    key: ClaimedKey | None,
+    limits: QueueLimits,
+    waiting_since: datetime | None,
+) -> MessageRecord:
+    """Queue a message, note its file and finish its key: all or nothing. A write."""
+    until = instance.queue_paused_until
+    if (
+        waiting_since is not None
+        and until is not None
+        and until > waiting_since
+        and chats.is_new_contact(instance.id, draft.chat)
+    ):
+        raise HeldBackError(until, (until - waiting_since).total_seconds())
+    record = queue_draft(scope, instance, draft, limits)
+    if key is not None:
+        key.finish(scope, HTTPStatus.ACCEPTED, message_model(record))
+    return record
+
+
+def queue_draft(
+    scope: Scope, instance: InstanceRecord, draft: Draft, limits: QueueLimits
+) -> MessageRecord:
+    """Queue a message and note its file. A write.
+
+    Raises:
+        StorageError: as ``messages.enqueue`` does.
+    """
+    media_id, file = draft.media_id, draft.file
+    if draft.keepsake is not None:
+        stored = draft.keepsake.stored
+        file = media.put(
+            scope,
+            sha256=stored.sha256,
+            size=stored.size,
+            mime_type=draft.keepsake.mime_type,
+            path=stored.relative,
+            file_name=draft.keepsake.file_name,
+        )
+        media_id = file.id
+    elif media_id is not None:
+        media.touch(scope, media_id)
+    record = messages.enqueue(
+        scope,
+        instance,
+        NewMessage(
+            chat=draft.chat,
+            kind=draft.kind,
+            text=draft.text,
+            content=CONTENT.dump_python(draft.content, mode="json"),
+            options=draft.options.model_dump(mode="json", exclude_defaults=True) or None,
+            media_id=media_id,
+            quoted_id=draft.quoted_id,
+            priority=draft.priority,
+            send_at=draft.send_at,
+            expires_at=draft.expires_at,
+            created_by=draft.created_by,
+        ),
+        limits=limits,
+    )
+    return replace(record, file=file)
+
+
+async def _wait_until_settled(
+    call: Call[Any, Any], record: MessageRecord, seconds: int
+) -> MessageRecord:
+    """Return the message as it is when it is settled, the time is up or the client has left."""
+    with call.application.message_waits.settled(record.id) as settled:
+        # It may have been sent before anybody listened for it.
+        record = await _load(call, record)
+        if record.status in SETTLED:
+            return record
+        waits = [asyncio.ensure_future(settled.wait()), asyncio.ensure_future(call.gone.wait())]
+        try:
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+    return await _load(call, record)
+
+
+async def _load(call: Call[Any, Any], record: MessageRecord) -> MessageRecord:
+    scope = Scope(call.principal.subscription_id)
+    return await call.services.database.fetch(messages.get, scope, record.id) or record
