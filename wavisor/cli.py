@@ -1,0 +1,353 @@
+"""The console command ``wavisor``, which is also ``python main.py``.
+
+Whatever can go wrong for a reason outside the program ends in one sentence on standard error and
+an exit code: 1 for a failure, 2 for a wrong call or wrong settings. Modules are imported where
+they are used, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import getpass
+import importlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from wavisor import __version__
+
+if TYPE_CHECKING:
+    from wavisor.config import Settings
+
+__all__ = ["EXIT_FAILURE", "EXIT_OK", "EXIT_USAGE", "import_gateway", "main"]
+
+EXIT_OK = 0
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+_EXIT_INTERRUPTED = 130
+
+_REFUSALS = frozenset(
+    {
+        *(errno.EADDRINUSE, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT),
+        *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EIO),
+    }
+)
+_SANDBOX_ERRORS = (
+    ("wavisor.sandbox.process", "SandboxStartError"),
+    ("wavisor.sandbox.control_calls", "SandboxControlError"),
+)
+
+
+class _UsageError(Exception):
+    """The command was called in a way that cannot work; says why in one sentence."""
+
+
+class _Version(argparse.Action):
+    """Prints the versions; asks for them only when they are wanted."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> NoReturn:
+        import platform
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            neonize = version("neonize")
+        except PackageNotFoundError:
+            neonize = "missing"
+        sys.stdout.write(
+            f"wavisor {__version__} (neonize {neonize}, Python {platform.python_version()})\n"
+        )
+        parser.exit(EXIT_OK)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: the arguments without the program's name; default: those of the process.
+
+    Returns:
+        The exit code: 0, 1 for a failure, 2 for a wrong call or wrong settings.
+    """
+    arguments = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = arguments.run
+    try:
+        return command(arguments)
+    except KeyboardInterrupt:
+        return _EXIT_INTERRUPTED
+    except BrokenPipeError:  # `wavisor config check | head`
+        sys.stderr.close()
+        return EXIT_FAILURE
+    except Exception as error:  # noqa: BLE001 - the last stop: becomes a sentence and a code
+        code, sentence = _explain(error)
+        if sentence is None:
+            import structlog
+
+            structlog.get_logger(__name__).exception("unexpected error")
+            sentence = (
+                f"Unexpected error ({type(error).__name__}); the log above says where. This is a "
+                "bug: please report it."
+            )
+        sys.stderr.write(f"wavisor: {sentence}\n")
+        return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="wavisor",
+        description="Multi-tenant, actor-supervised WhatsApp gateway.",
+        epilog="Settings come from WAVISOR_* variables, then .env, then wavisor.toml; "
+        "`wavisor config check` shows them. Exit codes: 0 done, 1 failure, 2 wrong call or "
+        "settings.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the versions and exit")
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help="TOML file to read instead of wavisor.toml in the current directory",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    serve = _command(commands, "serve", "run the gateway", _serve)
+    demo = _command(commands, "demo", "run the gateway with a local WhatsApp", _demo)
+    for command in (serve, demo):
+        command.add_argument("--host", help="address to listen on (WAVISOR_HOST)")
+        command.add_argument("--port", help="port to listen on (WAVISOR_PORT)")
+        command.add_argument("--data-dir", metavar="DIR", help="(WAVISOR_DATA_DIR)")
+
+    config = _group(commands, "config", "look at the settings")
+    _command(config, "check", "check the settings and show what is in force", _config_check)
+
+    admin = _group(commands, "admin", "manage the installation")
+    create = _command(
+        admin,
+        "create",
+        "create a platform operator with its subscription",
+        _admin_create,
+        "The password is asked for, or read from standard input; it is never an argument, because "
+        "other users of the machine can see those.",
+    )
+    create.add_argument("--email", required=True, help="address to log in with")
+    create.add_argument("--name", help="name of the subscription; default: the address")
+    create.add_argument(
+        "--password-stdin", action="store_true", help="read the password from standard input"
+    )
+    _command(admin, "subscriptions", "list the subscriptions", _admin_subscriptions)
+    tier = _command(admin, "tier", "give a subscription another tier", _admin_tier)
+    suspend = _command(admin, "suspend", "suspend a subscription", partial(_admin_suspend, True))
+    resume = _command(
+        admin, "resume", "let a suspended subscription go on", partial(_admin_suspend, False)
+    )
+    for command in (tier, suspend, resume):
+        command.add_argument("subscription", metavar="ID", help="its id, such as sub_01K9…")
+    tier.add_argument("tier", choices=["BASIC", "PRO", "MAX"])
+    return parser
+
+
+def _group(commands: Any, name: str, text: str) -> Any:
+    parser = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+    return parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+
+def _command(
+    commands: Any,
+    name: str,
+    text: str,
+    run: Callable[[argparse.Namespace], int],
+    epilog: str | None = None,
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=epilog,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _load(arguments: argparse.Namespace) -> Settings:
+    from wavisor.config import load_settings
+
+    given = {
+        name: getattr(arguments, name)
+        for name in ("host", "port", "data_dir")
+        if getattr(arguments, name, None) is not None
+    }
+    return load_settings(toml_file=arguments.config, given=given)
+
+
+def _prepare(arguments: argparse.Namespace) -> Settings:
+    """Read the settings, set up the log and make the data directory ready."""
+    from wavisor.config import prepare_data_directory
+    from wavisor.config.logging import configure_logging, dump_stacks_on_signal
+
+    settings = _load(arguments)
+    configure_logging(settings)
+    dump_stacks_on_signal()
+    prepare_data_directory(settings)
+    return settings
+
+
+def import_gateway(settings: Settings) -> None:
+    """Import all that :func:`wavisor.main.serve` needs with these settings, and no more."""
+    from wavisor.imports import import_leanly
+
+    import_leanly(postgresql=not settings.effective_database_url.startswith("sqlite"))
+    importlib.import_module("wavisor.main")
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    settings = _prepare(arguments)
+    import_gateway(settings)
+    from wavisor.main import serve
+
+    return serve(settings)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    settings = _prepare(arguments)
+    from wavisor.demo import run
+
+    return run(settings)
+
+
+def _config_check(arguments: argparse.Namespace) -> int:
+    settings = _load(arguments)
+    values = settings.effective()
+    wide = max(len(value.env) for value in values)
+    for value in values:
+        sys.stdout.write(f"{value.env:<{wide}}  {value.value}  ({value.source})\n")
+    for warning in settings.warnings():
+        sys.stderr.write(f"warning: {warning}\n")
+    sys.stdout.write("The settings are good.\n")
+    return EXIT_OK
+
+
+def _admin_settings(arguments: argparse.Namespace) -> Settings:
+    settings = _load(arguments)
+    from wavisor.config import prepare_data_directory
+    from wavisor.config.logging import configure_logging
+
+    configure_logging(settings)
+    prepare_data_directory(settings)
+    return settings
+
+
+def _admin_subscriptions(arguments: argparse.Namespace) -> int:
+    settings = _admin_settings(arguments)
+    from wavisor.admin import list_subscriptions
+
+    for one in list_subscriptions(settings):
+        record = one.subscription
+        state = "active" if record.suspended_at is None else "suspended"
+        counts = f"{one.users} users  {one.instances} instances"
+        sys.stdout.write(f"{record.id}  {record.tier.value:<5}  {state:<9}  {counts}  ")
+        sys.stdout.write(f"{record.name}\n")
+    return EXIT_OK
+
+
+def _admin_tier(arguments: argparse.Namespace) -> int:
+    settings = _admin_settings(arguments)
+    from wavisor.admin import set_tier
+    from wavisor.domain import Tier
+
+    set_tier(settings, arguments.subscription, Tier(arguments.tier))
+    sys.stdout.write(f"{arguments.subscription} is {arguments.tier} now.\n")
+    return EXIT_OK
+
+
+def _admin_suspend(suspended: bool, arguments: argparse.Namespace) -> int:
+    settings = _admin_settings(arguments)
+    from wavisor.admin import set_suspended
+
+    changed = set_suspended(settings, arguments.subscription, suspended=suspended)
+    state = "suspended" if suspended else "active"
+    adverb = "now" if changed else "already"
+    sys.stdout.write(f"{arguments.subscription} is {state} {adverb}.\n")
+    return EXIT_OK
+
+
+def _admin_create(arguments: argparse.Namespace) -> int:
+    settings = _admin_settings(arguments)
+    password = _read_password(from_stdin=arguments.password_stdin)
+    from wavisor.admin import create_operator
+
+    user_id = create_operator(
+        settings,
+        email=arguments.email,
+        name=arguments.name or arguments.email,
+        password=password,
+    )
+    sys.stdout.write(f"Operator {arguments.email} created ({user_id}).\n")
+    return EXIT_OK
+
+
+def _read_password(*, from_stdin: bool) -> str:
+    if from_stdin or not sys.stdin.isatty():
+        password = sys.stdin.readline().rstrip("\r\n")
+        if not password:
+            raise _UsageError("Standard input holds no password.")
+        return password
+    try:
+        password = getpass.getpass("Password: ")
+        again = getpass.getpass("Once more: ")
+    except EOFError:
+        raise _UsageError("No password was given.") from None
+    if password != again:
+        raise _UsageError("The two passwords differ.")
+    return password
+
+
+def _explain(error: Exception) -> tuple[int, str | None]:
+    """Return the exit code and a sentence for people, or None for what nobody foresaw."""
+    from wavisor.config import DataDirectoryError, SettingsError
+
+    if isinstance(error, SettingsError):
+        lines = "\n".join(f"  {problem}" for problem in error.problems)
+        return EXIT_USAGE, f"The settings cannot be used:\n{lines}"
+    if isinstance(error, _UsageError):
+        return EXIT_USAGE, str(error)
+    if isinstance(error, DataDirectoryError):
+        return EXIT_FAILURE, str(error)
+    if isinstance(error, OSError):
+        return EXIT_FAILURE, _explain_os_error(error)
+    return EXIT_FAILURE, _explain_layers(error)
+
+
+def _explain_os_error(error: OSError) -> str | None:
+    """Return what the system refused, where that is no mistake of the program."""
+    if error.errno not in _REFUSALS:
+        return None
+    where = f": {error.filename}" if error.filename else ""
+    return f"{error.strerror}{where}."
+
+
+def _explain_layers(error: Exception) -> str | None:
+    """Return what the layers' own errors say: each of them is one sentence already."""
+    from wavisor.admin import AdminError
+    from wavisor.http.server import ListenError
+    from wavisor.storage.errors import StorageError
+    from wavisor.whatsapp.port import SessionError
+
+    known: tuple[type[Exception], ...] = (AdminError, ListenError, StorageError, SessionError)
+    known += tuple(_sandbox_errors())
+    if not isinstance(error, known):
+        return None
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith(".") else ".")
+
+
+def _sandbox_errors() -> Iterator[type[Exception]]:
+    """Yield the local WhatsApp's errors, without importing it where it is not in use."""
+    for module, name in _SANDBOX_ERRORS:
+        if module in sys.modules:
+            yield getattr(sys.modules[module], name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
