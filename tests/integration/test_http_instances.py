@@ -414,6 +414,17 @@ def test_deleting_goes_on_where_an_earlier_try_stopped(
     assert gateway.database.read_wait(instances.find, instance) is None
 
 
+def test_files_that_were_on_their_way_are_gone_when_the_instance_is(
+    gateway: GatewayLab, owner: Member
+) -> None:
+    """Its session's own directory is dropped in the background, which may come later."""
+    instance = gateway.create_instance(owner)
+    room = gateway.services.media.new_room(instance).result(10)
+    (room / "half").write_bytes(b"half of a file")
+    assert gateway.delete(f"/api/instances/{instance}", token=owner.token).status == 204
+    assert not room.exists()
+
+
 def _disconnected(gateway: GatewayLab, owner: Member, instance: str) -> None:
     """As created."""
 

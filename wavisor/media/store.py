@@ -214,6 +214,14 @@ class MediaStore:
         """Remove such a directory with what is in it, as soon as possible."""
         self._threads.submit(_remove_all, room)
 
+    async def drop_rooms(self, owner: str) -> None:
+        """Remove all such directories of somebody; they are gone when this returns.
+
+        Args:
+            owner: whose, as for :meth:`new_room`; nobody may put files there any more.
+        """
+        await _off_loop(self._threads, self._drop_rooms, owner)
+
     def take_in(self, path: Path, file_name: str | None = None) -> Future[Arrived]:
         """Move a file that somebody received into the store, as :meth:`keep` does; for threads.
 
@@ -269,9 +277,12 @@ class MediaStore:
     def _new_room(self, owner: str) -> Path:
         with _telling_of_full_disk():
             self._incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for earlier in self._incoming.glob(f"{owner}.*"):
-                _remove_all(earlier)
+            self._drop_rooms(owner)
             return Path(tempfile.mkdtemp(dir=self._incoming, prefix=f"{owner}.")).absolute()
+
+    def _drop_rooms(self, owner: str) -> None:
+        for room in self._incoming.glob(f"{owner}.*"):
+            _remove_all(room)
 
     def _take_in(self, path: Path, file_name: str | None) -> Arrived:
         try:

@@ -165,6 +165,7 @@ async def delete_instance(call: Call[None, None]) -> Reply:
     entry = audit_entry(call, "instance.delete", instance.id, before={"name": instance.name})
     await database.commit(audit.append, instance.subscription_id, entry)
     await call.services.instances.delete(instance.id)
+    await call.services.media.drop_rooms(instance.id)
     while await database.commit(messages.shed, _scope(call), instance.id):
         pass
     await database.commit(instances.delete, _scope(call), instance.id)
