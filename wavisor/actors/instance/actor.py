@@ -20,7 +20,7 @@ from wavisor.actors.instance.habits import Habits
 from wavisor.actors.instance.history import HistoryKeeper
 from wavisor.actors.instance.inbox import Inbox
 from wavisor.actors.instance.journal import EventPublisher, Journal
-from wavisor.actors.instance.lifecycle import Lifecycle, TimerName
+from wavisor.actors.instance.lifecycle import Lifecycle
 from wavisor.actors.instance.link import SessionLink
 from wavisor.actors.instance.liveness import PING_DUE, PING_OVERDUE, PROBE_DUE, PROBE_OVERDUE
 from wavisor.actors.instance.messages import (
@@ -55,7 +55,7 @@ from wavisor.actors.instance.read_receipts import ReadReceipts
 from wavisor.actors.instance.settings import HistorySettings, proxy_of
 from wavisor.actors.instance.start_gate import StartGate
 from wavisor.actors.instance.state import InstanceState, state_of
-from wavisor.actors.instance.timers import NamedTimers
+from wavisor.actors.instance.timers import NamedTimers, TimerName
 from wavisor.actors.supervisor import ChildContext, ExitReason, SupervisedActor
 from wavisor.domain import Reason
 from wavisor.media import MediaStore
@@ -151,7 +151,7 @@ class InstanceActor(SupervisedActor):
         self._services.observer.on_status(self._instance_id, state.status, state.expected)
         self._outbox.restore(record)
         self._apply(record.settings)
-        self._life.proxy = proxy_of(record.settings)
+        self._life.startup.proxy = proxy_of(record.settings)
         spread = self._restore_within if self.generation == 1 else 0.0
         self._life.restore(self._env.rng.uniform(0.0, spread))
 
@@ -269,15 +269,15 @@ class InstanceActor(SupervisedActor):
         life = self._life
         match name:
             case TimerName.RESTORE | TimerName.RETRY:
-                life.check_network()
+                life.startup.check_network()
             case TimerName.NETWORK_UP:
-                life.on_network(up=True)
+                life.startup.on_network(up=True)
             case TimerName.NETWORK_DOWN | TimerName.NETWORK_SILENT:
-                life.on_network(up=False)
+                life.startup.on_network(up=False)
             case TimerName.SLOT_OVERDUE:
-                life.request_start()
+                life.startup.request_slot()
             case TimerName.SLOT:
-                life.start_session()
+                life.startup.start_session()
             case TimerName.CONNECT:
                 life.give_up_start(Reason.CONNECT_TIMEOUT, "no login and no QR code in time")
             case TimerName.PAIRING:

@@ -1,56 +1,39 @@
 """The life of one instance: from status to status, from session process to session process.
 
-Everything that starts, ends or awaits a session process is here; what makes it necessary is in
-``reactions`` (what the session reports) and ``actor`` (what users ask).
+What follows from what is decided here: that a session process is started (by ``startup``), ended
+or awaited, and which status is taken (by ``status``). What makes it necessary is in ``reactions``
+(what the session reports) and ``orders`` (what users ask).
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import structlog
 
-from wavisor.actors.instance import payloads
-from wavisor.actors.instance.journal import Journal, StorageBusyError
+from wavisor.actors.instance.journal import Journal
 from wavisor.actors.instance.link import SessionLink
 from wavisor.actors.instance.liveness import Liveness
-from wavisor.actors.instance.messages import InstanceSnapshot, LastError
+from wavisor.actors.instance.messages import InstanceSnapshot
 from wavisor.actors.instance.observer import InstanceObserver
 from wavisor.actors.instance.policy import InstancePolicy
 from wavisor.actors.instance.qr import QrCounter
 from wavisor.actors.instance.reconnect import ReconnectBackoff
 from wavisor.actors.instance.start_gate import StartGate
+from wavisor.actors.instance.startup import Startup
 from wavisor.actors.instance.state import RESTING, Ending, InstanceState, Then
-from wavisor.actors.instance.timers import NamedTimers
+from wavisor.actors.instance.status import StatusKeeper
+from wavisor.actors.instance.timers import NamedTimers, TimerName
 from wavisor.actors.supervision.spec import RestartWindow
-from wavisor.clock import Clock, format_time
-from wavisor.domain import EventType, InstanceStatus, Reason, WantedState
+from wavisor.clock import Clock
+from wavisor.domain import InstanceStatus, Reason, WantedState
 from wavisor.whatsapp.port import SessionDriver, SessionError
 
-__all__ = ["Lifecycle", "TimerName"]
+__all__ = ["Lifecycle"]
 
 log = structlog.get_logger(__name__)
-
-
-class TimerName:
-    """The names of the timers that the lifecycle sets."""
-
-    RESTORE = "restore"
-    RETRY = "retry"
-    NETWORK_UP = "network_up"
-    NETWORK_DOWN = "network_down"
-    NETWORK_SILENT = "network_silent"
-    SLOT = "slot"
-    SLOT_OVERDUE = "slot_overdue"
-    CONNECT = "connect"
-    PAIRING = "pairing"
-    QR = "qr"
-    GRACE = "grace"
-    EXIT = "exit"
 
 
 class Lifecycle:
@@ -74,15 +57,22 @@ class Lifecycle:
         self.qr = QrCounter()
         self.backoff = ReconnectBackoff(policy.reconnect, rng)
         self.liveness = Liveness(state.instance_id, link, timers, policy)
+        self.status = StatusKeeper(state, journal, clock, observer)
+        self.startup = Startup(
+            state,
+            link,
+            driver=driver,
+            timers=timers,
+            gate=gate,
+            liveness=self.liveness,
+            policy=policy,
+            on_failed=self.retry,
+        )
         self.on_session_gone: Callable[[], None] = lambda: None
         """Called when the session process is gone, before anything follows from it."""
-        self.proxy: str | None = None
-        """URL of the proxy that the next session goes through."""
-        self._journal = journal
         self._link = link
         self._driver = driver
         self._timers = timers
-        self._gate = gate
         self._clock = clock
         self._policy = policy
         self._observer = observer
@@ -124,94 +114,22 @@ class Lifecycle:
         """Return the state as others may see it."""
         return self.state.snapshot(self.qr)
 
-    # Status
-
-    def transition(
-        self,
-        status: InstanceStatus,
-        reason: Reason,
-        *,
-        detail: str | None = None,
-        patience: float | None = None,
-        more_events: list[tuple[EventType, dict[str, Any]]] | None = None,
-    ) -> None:
-        """Take a status: write the row, the audit entry and the event at once, then tell others.
-
-        Args:
-            status: the new status; may equal the old one when something else changed.
-            reason: why.
-            detail: a sentence for the log and the audit trail.
-            patience: seconds to wait for the database, instead of the policy's.
-            more_events: further events of the same transaction, before the status event.
-
-        Raises:
-            StorageBusyError: the database was busy for longer than ``patience``; the status is
-                as before.
-        """
-        state = self.state
-        old, old_since = state.status, format_time(state.status_changed_at)
-        before = replace(state)
-        state.reason = reason
-        if status is not old:
-            state.status = status
-            state.status_changed_at = self._clock.now()
-        if status is not InstanceStatus.QR:
-            state.pairing_code = None
-        events = list(more_events or [])
-        if status is not old:
-            data = payloads.status_changed(old, old_since, state)
-            events.append((EventType.INSTANCE_STATUS_CHANGED, data))
-        try:
-            self._journal.record(state, events, old=old, detail=detail, patience=patience)
-        except StorageBusyError:
-            state.status, state.reason = before.status, before.reason
-            state.status_changed_at = before.status_changed_at
-            state.pairing_code = before.pairing_code
-            raise
-        self._observer.on_status(state.instance_id, status, state.expected)
-        if status is not old:
-            log.info(
-                "instance status changed",
-                instance=state.instance_id,
-                old=old.value,
-                new=status.value,
-                reason=reason.value,
-                detail=detail,
-            )
-
-    def persist(self, *, patience: float | None = None) -> None:
-        """Write the state as it is, without a change of status.
-
-        Args:
-            patience: seconds to wait for the database, instead of the policy's.
-
-        Raises:
-            StorageBusyError: the database was busy for longer than that.
-        """
-        status = self.state.status
-        self._journal.record(self.state, [], old=status, detail=None, patience=patience)
-        self._observer.on_status(self.state.instance_id, status, self.state.expected)
-
-    def note_error(self, reason: Reason, detail: str, until: datetime | None = None) -> None:
-        """Remember what went wrong; written with the next transition."""
-        self.state.last_error = LastError(reason, detail, self._clock.now(), until)
-
     # Start
 
     def restore(self, delay: float) -> None:
         """Take up the instance after a start of the gateway or of its actor, ``delay`` s later."""
         if self.state.suspended and self.state.status not in RESTING:
-            self.transition(InstanceStatus.DISCONNECTED, Reason.SUBSCRIPTION_SUSPENDED)
+            self.status.transition(InstanceStatus.DISCONNECTED, Reason.SUBSCRIPTION_SUSPENDED)
         if self.state.suspended:
             return
         if self.state.desired is WantedState.DISCONNECTED:
             if self.state.status not in RESTING:
-                self.transition(InstanceStatus.DISCONNECTED, Reason.RESTORED)
+                self.status.transition(InstanceStatus.DISCONNECTED, Reason.RESTORED)
             return
         if self.state.status in RESTING and self.state.status is not InstanceStatus.DISCONNECTED:
             return
         self.state.next_attempt_at = self._in(delay)
-        self.transition(InstanceStatus.CONNECTING, Reason.RESTORED)
+        self.status.transition(InstanceStatus.CONNECTING, Reason.RESTORED)
         self._timers.set(TimerName.RESTORE, delay)
 
     def begin(self, reason: Reason, *, patience: float | None = None) -> None:
@@ -222,72 +140,12 @@ class Lifecycle:
         self.state.banned_until = None
         self.state.attempt = 0
         self.state.next_attempt_at = None
-        self.transition(InstanceStatus.CONNECTING, reason, patience=patience)
-        self.request_start()
-
-    def check_network(self) -> None:
-        """Start the session if WhatsApp can be reached at all, else go on waiting.
-
-        While it cannot, a try costs a share of one dial and not a process.
-        """
-        up = self._timers.expect(TimerName.NETWORK_UP)
-        down = self._timers.expect(TimerName.NETWORK_DOWN)
-        self._timers.set(TimerName.NETWORK_SILENT, self._policy.network_timeout)
-        # What all instances share says nothing about the way through an instance's own proxy.
-        self._driver.check_network(lambda answer: up() if answer else down(), self.proxy)
-
-    def on_network(self, *, up: bool) -> None:
-        """Go on after the answer to :meth:`check_network`; no answer counts as down."""
-        for name in (TimerName.NETWORK_UP, TimerName.NETWORK_DOWN, TimerName.NETWORK_SILENT):
-            self._timers.cancel(name)
-        if up:
-            self.request_start()
-        elif self.proxy is not None:
-            detail = "WhatsApp cannot be reached through the instance's proxy"
-            self.retry(Reason.PROXY_UNREACHABLE, detail)
-        else:
-            self.retry(Reason.CONNECT_FAILED, "WhatsApp cannot be reached")
-
-    def request_start(self) -> None:
-        """Queue for a slot to start the session process in; a tick named SLOT grants it."""
-        self._timers.cancel(TimerName.RETRY)
-        self._timers.cancel(TimerName.RESTORE)
-        self._timers.set(TimerName.SLOT_OVERDUE, self._policy.connect_timeout * 2)
-        self._gate.request(self.state.instance_id, self._timers.expect(TimerName.SLOT))
-
-    def start_session(self) -> None:
-        """Open the session process; the slot has been granted."""
-        self._timers.cancel(TimerName.SLOT_OVERDUE)
-        self.state.next_attempt_at = None
-        if self._link.open or self.state.desired is WantedState.DISCONNECTED:
-            self._gate.release(self.state.instance_id)
-            return
-        try:
-            self._link.start(self.state.jid, self.proxy)
-        except SessionError as error:
-            self._gate.release(self.state.instance_id)
-            self.retry(Reason.CONNECT_FAILED, str(error))
-            return
-        self._timers.set(TimerName.CONNECT, self._policy.connect_timeout)
-        self.liveness.watch_process()
-
-    def on_ready(self) -> None:
-        """Note that the process runs: where it waits for a user's proxy, it makes others wait no
-        longer.
-
-        All instances of a tenant may go through one that takes connections and never answers.
-        """
-        if self.proxy is not None:
-            self._gate.release(self.state.instance_id)
-
-    def on_started(self) -> None:
-        """Note that the session shows a QR code or is logged in: others may start now."""
-        self._timers.cancel(TimerName.CONNECT)
-        self._gate.release(self.state.instance_id)
+        self.status.transition(InstanceStatus.CONNECTING, reason, patience=patience)
+        self.startup.request_slot()
 
     def on_connected(self) -> None:
         """Note a login: forget the drop and the tries, and watch the connection."""
-        self.on_started()
+        self.startup.on_started()
         for name in (TimerName.PAIRING, TimerName.QR, TimerName.GRACE):
             self._timers.cancel(name)
         if self._dropped_at is not None:
@@ -310,15 +168,15 @@ class Lifecycle:
         """
         self._observer.on_drop(self.state.instance_id, reason)
         self.note_loss()
-        self.note_error(reason, detail)
+        self.status.note_error(reason, detail)
         self.liveness.unwatch_connection()
         if kill:
-            self.transition(InstanceStatus.RECONNECTING, reason, detail=detail)
+            self.status.transition(InstanceStatus.RECONNECTING, reason, detail=detail)
             self.end(Ending(Then.RETRY, reason, detail), kill=True)
             return
         self.backoff.next_delay()
         self.state.attempt = self.backoff.attempt
-        self.transition(InstanceStatus.RECONNECTING, reason, detail=detail)
+        self.status.transition(InstanceStatus.RECONNECTING, reason, detail=detail)
         self._timers.set(TimerName.GRACE, self._policy.library_grace)
 
     def give_up_start(self, reason: Reason, detail: str) -> None:
@@ -330,7 +188,7 @@ class Lifecycle:
 
         A later ending replaces an earlier one that is still under way.
         """
-        self._withdraw_start()
+        self.startup.withdraw()
         self._ending = ending
         if not self._link.open:
             self.on_exited(None, None)
@@ -345,7 +203,7 @@ class Lifecycle:
         """Go on after the session process is gone."""
         had_session = self._link.open
         self._link.forget()
-        self._withdraw_start()
+        self.startup.withdraw()
         if had_session:
             self.on_session_gone()
         ending, self._ending = self._ending, None
@@ -355,7 +213,7 @@ class Lifecycle:
         elif not unkillable:  # then its status was settled when it was overdue
             self._on_crash(exit_code, detail)
         elif self.state.status not in RESTING:  # wanted again since then
-            self.request_start()
+            self.startup.request_slot()
 
     def on_exit_overdue(self) -> None:
         """Give up on a process that outlives SIGKILL: never start a second one on its keys."""
@@ -366,19 +224,19 @@ class Lifecycle:
             self._rest(ending)
             return
         detail = "the session process could not be killed"
-        self.note_error(Reason.SESSION_UNRESPONSIVE, detail)
-        self.transition(InstanceStatus.FAILED, Reason.SESSION_UNRESPONSIVE, detail=detail)
+        self.status.note_error(Reason.SESSION_UNRESPONSIVE, detail)
+        self.status.transition(InstanceStatus.FAILED, Reason.SESSION_UNRESPONSIVE, detail=detail)
 
     def retry(self, reason: Reason, detail: str) -> None:
         """Try again when the backoff says so."""
-        self.note_error(reason, detail)
+        self.status.note_error(reason, detail)
         delay = self.backoff.next_delay()
         self.state.attempt = self.backoff.attempt
         self.state.next_attempt_at = self._in(delay)
         linked = self.state.jid is not None
         status = InstanceStatus.RECONNECTING if linked else InstanceStatus.CONNECTING
         if (status, reason) != (self.state.status, self.state.reason):
-            self.transition(status, reason, detail=detail)
+            self.status.transition(status, reason, detail=detail)
         log.info(
             "instance tries again",
             instance=self.state.instance_id,
@@ -391,7 +249,7 @@ class Lifecycle:
     def close(self) -> None:
         """Let nothing follow any more from what the session still reports."""
         self._closed = True
-        self._withdraw_start()
+        self.startup.withdraw()
 
     def note_loss(self) -> None:
         """Remember when the connection was lost, for the time to the next login."""
@@ -423,8 +281,8 @@ class Lifecycle:
         self.retry(Reason.SESSION_CRASHED, what)
 
     def _spend_budget(self, detail: str) -> None:
-        self.note_error(Reason.RESTART_BUDGET_SPENT, detail)
-        self.transition(InstanceStatus.FAILED, Reason.RESTART_BUDGET_SPENT, detail=detail)
+        self.status.note_error(Reason.RESTART_BUDGET_SPENT, detail)
+        self.status.transition(InstanceStatus.FAILED, Reason.RESTART_BUDGET_SPENT, detail=detail)
 
     def _follow(self, ending: Ending) -> None:
         if ending.discard_keys and not self._discard_keys():
@@ -441,7 +299,7 @@ class Lifecycle:
     def _rest(self, ending: Ending) -> None:
         if ending.is_error:
             detail = ending.detail or ending.reason.value
-            self.note_error(ending.reason, detail, ending.banned_until)
+            self.status.note_error(ending.reason, detail, ending.banned_until)
         state = self.state
         state.banned_until = ending.banned_until
         state.connection = None
@@ -452,7 +310,7 @@ class Lifecycle:
         self._dropped_at = None
         if ending.status in {InstanceStatus.FORCE_DISCONNECTED, InstanceStatus.LOGGED_OUT}:
             state.desired = WantedState.DISCONNECTED
-        self.transition(
+        self.status.transition(
             ending.status or InstanceStatus.DISCONNECTED, ending.reason, detail=ending.detail
         )
 
@@ -461,17 +319,14 @@ class Lifecycle:
             self._driver.discard_keys(self.state.instance_id, self.state.jid)
         except SessionError as error:
             self._keys_left = True
-            self.note_error(Reason.KEY_STORE_UNAVAILABLE, str(error))
-            self.transition(InstanceStatus.FAILED, Reason.KEY_STORE_UNAVAILABLE, detail=str(error))
+            self.status.note_error(Reason.KEY_STORE_UNAVAILABLE, str(error))
+            self.status.transition(
+                InstanceStatus.FAILED, Reason.KEY_STORE_UNAVAILABLE, detail=str(error)
+            )
             return False
         self._keys_left = False
         self.state.jid = None
         return True
-
-    def _withdraw_start(self) -> None:
-        self._timers.cancel_all()
-        self.liveness.unwatch()
-        self._gate.release(self.state.instance_id)
 
     def _in(self, seconds: float) -> datetime:
         return self._clock.now() + timedelta(seconds=seconds)

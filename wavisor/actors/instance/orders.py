@@ -165,7 +165,7 @@ class Orders:
     def use_proxy(self, proxy: str | None) -> None:
         """Connect through another proxy, or none, from the next session on, and have one soon."""
         life = self._life
-        changed, life.proxy = proxy != life.proxy, proxy
+        changed, life.startup.proxy = proxy != life.startup.proxy, proxy
         settling = life.ending or self._logouts or self.deleting
         if not changed or settling or life.state.status not in GOING_UP:
             return
@@ -308,7 +308,7 @@ class Orders:
             return
         previous, life.state.desired = life.state.desired, desired
         try:
-            life.persist(patience=self._policy.storage_timeout)
+            life.status.persist(patience=self._policy.storage_timeout)
         except Exception:
             life.state.desired = previous
             raise

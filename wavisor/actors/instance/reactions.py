@@ -19,13 +19,13 @@ from wavisor.actors.instance.habits import Habits
 from wavisor.actors.instance.history import HistoryKeeper
 from wavisor.actors.instance.inbox import Inbox
 from wavisor.actors.instance.journal import Journal
-from wavisor.actors.instance.lifecycle import Lifecycle, TimerName
+from wavisor.actors.instance.lifecycle import Lifecycle
 from wavisor.actors.instance.messages import ConnectionData
 from wavisor.actors.instance.observer import InstanceObserver
 from wavisor.actors.instance.outbox import Outbox
 from wavisor.actors.instance.policy import InstancePolicy
 from wavisor.actors.instance.state import Ending, Then
-from wavisor.actors.instance.timers import NamedTimers
+from wavisor.actors.instance.timers import NamedTimers, TimerName
 from wavisor.clock import Clock
 from wavisor.domain import EventType, InstanceStatus, Reason
 from wavisor.whatsapp import events as session
@@ -133,7 +133,7 @@ class Reactions:
         """Nothing follows."""
 
     def _on_ready(self, event: session.Ready) -> None:
-        self._life.on_ready()
+        self._life.startup.on_ready()
         self._observer.on_session_started(event.pid)
         log.debug(
             "session process ready",
@@ -144,7 +144,7 @@ class Reactions:
 
     def _on_qr_code(self, event: session.QrCode) -> None:
         life = self._life
-        life.on_started()
+        life.startup.on_started()
         qr = life.qr.show(event.text, self._clock.now())
         if qr is None:
             self.force_disconnect()
@@ -156,7 +156,7 @@ class Reactions:
             qr_attempt=f"#{qr.attempt} of {qr.limit}",
         )
         update = (EventType.INSTANCE_QR_UPDATED, payloads.qr_updated(qr))
-        life.transition(InstanceStatus.QR, Reason.QR_SHOWN, more_events=[update])
+        life.status.transition(InstanceStatus.QR, Reason.QR_SHOWN, more_events=[update])
         lifetime = (qr.expires_at - self._clock.now()).total_seconds()
         self._timers.set(TimerName.QR, lifetime + (0.0 if life.qr.exhausted else _QR_SLACK))
 
@@ -205,14 +205,14 @@ class Reactions:
 
     def _on_paired(self, event: session.Paired) -> None:
         life = self._life
-        life.on_started()
+        life.startup.on_started()
         self._timers.cancel(TimerName.QR)
         self._observer.on_paired(by_code=life.state.pairing_code is not None)
         life.state.jid = event.jid
         life.state.paired_at = self._clock.now()
         life.qr.reset()
         more = [(EventType.INSTANCE_PAIRED, payloads.paired(event))]
-        life.transition(InstanceStatus.PAIRING, Reason.QR_SCANNED, more_events=more)
+        life.status.transition(InstanceStatus.PAIRING, Reason.QR_SCANNED, more_events=more)
         self._outbox.on_paired(self._clock.now())
         self._timers.set(TimerName.PAIRING, self._policy.pairing_timeout)
 
@@ -228,7 +228,7 @@ class Reactions:
             platform=event.platform,
             connected_at=self._clock.now(),
         )
-        life.transition(InstanceStatus.CONNECTED, Reason.LOGGED_IN)
+        life.status.transition(InstanceStatus.CONNECTED, Reason.LOGGED_IN)
         self._outbox.on_connected()
         self._habits.on_connected()
         self._downloads.on_connected()

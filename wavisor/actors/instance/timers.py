@@ -9,7 +9,24 @@ from typing import Any
 from wavisor.actors.instance.messages import Tick
 from wavisor.clock import Timer, Timers
 
-__all__ = ["NamedTimers"]
+__all__ = ["NamedTimers", "TimerName"]
+
+
+class TimerName:
+    """The names of the timers of an instance's session, from its start to its end."""
+
+    RESTORE = "restore"
+    RETRY = "retry"
+    NETWORK_UP = "network_up"
+    NETWORK_DOWN = "network_down"
+    NETWORK_SILENT = "network_silent"
+    SLOT = "slot"
+    SLOT_OVERDUE = "slot_overdue"
+    CONNECT = "connect"
+    PAIRING = "pairing"
+    QR = "qr"
+    GRACE = "grace"
+    EXIT = "exit"
 
 
 class NamedTimers:
