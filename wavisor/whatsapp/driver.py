@@ -22,7 +22,7 @@ from wavisor.whatsapp.events import ConnectFailed, Event
 from wavisor.whatsapp.keystore import KeyStoreError, KeyStores
 from wavisor.whatsapp.network import NetworkCheck, first_hop, tunnel_request
 from wavisor.whatsapp.nursery import Nursery, session_environment, without_proxies
-from wavisor.whatsapp.port import SessionError, SessionSpec
+from wavisor.whatsapp.port import Session, SessionError, SessionSpec
 from wavisor.whatsapp.proxy import AddressRule, ProxyError, ProxyWay
 from wavisor.whatsapp.session import ProcessSession
 
@@ -131,13 +131,21 @@ class NeonizeDriver:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._spawn, self._ask_proxy, on_answer, proxy)
 
+    def lives(self, instance_id: str, *, besides: Session | None = None) -> bool:
+        """Tell whether an instance has a session that is not known to be gone; see the port."""
+        with self._lock:
+            return self._lives(instance_id, besides)
+
+    def _lives(self, instance_id: str, besides: Session | None = None) -> bool:
+        return any(
+            session.spec.instance_id == instance_id and session is not besides and not session.ended
+            for session in self._sessions
+        )
+
     def discard_keys(self, instance_id: str, jid: str | None = None) -> None:
         """Delete the key store of an instance; see the port."""
         with self._lock:
-            if any(
-                session.spec.instance_id == instance_id and not session.ended
-                for session in self._sessions
-            ):
+            if self._lives(instance_id):
                 raise SessionError("the instance still has a session process")
             try:
                 self._stores.discard(instance_id, jid)

@@ -94,6 +94,15 @@ class SessionDriver(Protocol):
         """
         ...
 
+    def lives(self, instance_id: str, *, besides: Session | None = None) -> bool:
+        """Tell whether an instance has a session that is not known to be gone.
+
+        Args:
+            instance_id: whose session.
+            besides: the one that is not asked about.
+        """
+        ...
+
     def discard_keys(self, instance_id: str, jid: str | None = None) -> None:
         """Delete the keys of an instance; harmless when there are none. Blocks on the disk.
 

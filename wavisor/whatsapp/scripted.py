@@ -47,7 +47,7 @@ from wavisor.whatsapp.events import (
     QrCode,
     Ready,
 )
-from wavisor.whatsapp.port import SessionError, SessionSpec
+from wavisor.whatsapp.port import Session, SessionError, SessionSpec
 from wavisor.whatsapp.queries import result_type
 from wavisor.whatsapp.query_results import Done
 
@@ -401,10 +401,17 @@ class ScriptedDriver:
         """Say what ``network_up`` says, or of a proxy whether it is not in ``dead_proxies``."""
         on_answer(self.network_up if proxy is None else proxy not in self.dead_proxies)
 
+    def lives(self, instance_id: str, *, besides: Session | None = None) -> bool:
+        """Tell whether a session of an instance lives."""
+        return any(
+            s.alive and s.spec.instance_id == instance_id and s is not besides
+            for s in self.sessions
+        )
+
     def discard_keys(self, instance_id: str, jid: str | None = None) -> None:
         """Forget the key store of an instance; refused while a session of it lives."""
         del jid  # every instance has a store of its own here
-        if any(s.alive and s.spec.instance_id == instance_id for s in self.sessions):
+        if self.lives(instance_id):
             raise SessionError("the instance still has a session")
         self.keys.discard(instance_id)
 

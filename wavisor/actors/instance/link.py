@@ -39,6 +39,11 @@ class SessionLink:
         """Whether there is a session process that has not been reported gone."""
         return self._session is not None
 
+    @property
+    def predecessor_lives(self) -> bool:
+        """Whether a session that was opened by an actor before this one may still do something."""
+        return self._driver.lives(self._instance_id, besides=self._session)
+
     def is_current(self, incarnation: str) -> bool:
         """Tell whether an event with this incarnation comes from the present session."""
         return self._session is not None and self._session.incarnation == incarnation

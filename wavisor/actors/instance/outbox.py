@@ -45,6 +45,7 @@ PUMP = "pump"
 SEND_OVERDUE = "send_overdue"
 QUEUE_RESUME = "queue_resume"
 STILL_CONNECTED = "still_connected"
+LEFT_OVER = "left_over"
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +54,7 @@ _LONGEST_TIMER = 86_400.0
 _LOOK_ANYWAY = timedelta(minutes=5)
 """The queue is looked at so often whatever is known of it: word of a message may have been lost
 with the database's answer, and timers do not see that the time was set or the machine slept."""
+_LEFT_OVER_SECONDS = 0.05
 _LATE_ANSWERS = 20
 _DOUBT_SECONDS = 5.0
 """After which a message is tried that the session did not take, if no event told of a loss: the
@@ -108,6 +110,7 @@ class Outbox:
         self._pause: QueuePause | None = None
         self._connected = False
         self._in_flight: MessageRecord | None = None
+        self._left_over: list[MessageRecord] = []
         self._given_up: deque[str] = deque(maxlen=_LATE_ANSWERS)
         self.on_pause: Callable[[QueuePause | None], None] = lambda pause: None
         self.numbers: NumberChecks | None = None
@@ -121,7 +124,21 @@ class Outbox:
         )
         if record.queue_paused_until is not None:
             self._hold(record.queue_paused_until, record.queue_pause_reason or "")
-        for message in self._journal.read(messages.list_sending, self._instance_id):
+        self._left_over = self._journal.read(messages.list_sending, self._instance_id)
+        self._settle_left_over()
+
+    def _settle_left_over(self) -> None:
+        """Decide about what was under way before, once nobody can send it any more.
+
+        After a crash of the actor its session's process is being killed, and until it is gone
+        what its store says about a message proves nothing. Nothing else is sent meanwhile, and
+        the next session begins after that.
+        """
+        if self._left_over and self._link.predecessor_lives:
+            self._timers.set(LEFT_OVER, _LEFT_OVER_SECONDS)
+            return
+        lost, self._left_over = self._left_over, []
+        for message in lost:
             self._settle_lost(message, "the gateway stopped before WhatsApp answered")
         self.pump_soon()
 
@@ -164,10 +181,12 @@ class Outbox:
             self._on_pause_over()
         elif name == STILL_CONNECTED:
             self.on_connected()
+        elif name == LEFT_OVER:
+            self._settle_left_over()
 
     def pump(self) -> None:
         """Hand over the next message, if it is time and nothing is under way; else look later."""
-        if self._in_flight is not None:
+        if self._in_flight is not None or self._left_over:
             return
         clearance, now = self._pacer.clearance(), self._clock.now()
         to_anybody = clearance.strangers <= now
