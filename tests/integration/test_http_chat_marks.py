@@ -12,7 +12,15 @@ from support.keys import new_key
 from support.queueing import ALICE, BOB, new_inbound
 from support.tenants import new_instance
 from wavisor.clock import format_time
-from wavisor.storage import AuditFilter, Database, Party, Scope, audit, chats, messages
+from wavisor.storage import (
+    AuditFilter,
+    Database,
+    Party,
+    Scope,
+    audit,
+    chat_addresses,
+    messages,
+)
 
 HIDDEN = "77010001@lid"
 
@@ -147,7 +155,7 @@ def test_marks_move_with_a_chat_whose_number_becomes_known(desk: Desk) -> None:
     assert marked.status == 200, marked.body
     # It turns out to be Alice: two chats become one.
     party = Party(ALICE, HIDDEN, f"+{ALICE.partition('@')[0]}")
-    assert desk.http.database.write_wait(chats.resolve, desk.instance, party) == ALICE
+    assert desk.http.database.write_wait(chat_addresses.resolve, desk.instance, party) == ALICE
     chat = desk.get(HIDDEN)
     assert (chat["jid"], chat["lid"]) == (ALICE, HIDDEN)
     assert (chat["archived"], chat["pinned"], chat["mutedUntil"]) == (True, True, until)

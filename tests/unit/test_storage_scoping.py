@@ -44,7 +44,8 @@ UNSCOPED = {
     "receipts.py": {"_SENT", "_advancing"},
     "history.py": {"_known"},
     "inbound.py": {"_TOLD_BY_HISTORY", "_find", "_changed", "apply_sent"},
-    "chats.py": {"_BY_ALIAS", "_BY_LID", "_BY_JID", "_NOTE_CONTACT", "merge", "note_read"},
+    "chat_addresses.py": {"_BY_ALIAS", "_BY_LID", "BY_JID", "merge"},
+    "chats.py": {"_NOTE_CONTACT", "note_read"},
     "numbers.py": {"_CHECKED", "settle"},
     "media.py": {"count_uses", "find_owner", "path_in_use", "paths_in_use", "purge"},
     "downloads.py": {

@@ -1,8 +1,4 @@
-"""The conversations of instances: under which address they run, last message, unread, marks.
-
-One person has two addresses on WhatsApp, the number and a hidden one (LID). A chat is kept under
-the number's JID as soon as the number is known, and under the hidden one until then.
-"""
+"""The conversations of instances: last message, unread, marks."""
 
 from __future__ import annotations
 
@@ -15,6 +11,7 @@ import peewee
 
 from wavisor.domain import ChatKind, MessageDirection
 from wavisor.storage import current
+from wavisor.storage.chat_addresses import BY_JID, address_of, kind_of, resolve
 from wavisor.storage.cursors import cursor_of, following
 from wavisor.storage.errors import NotFound
 from wavisor.storage.media import with_files
@@ -29,23 +26,17 @@ __all__ = [
     "NEVER",
     "SILENT_KINDS",
     "ChatChanges",
-    "address_of",
     "get",
     "is_new_contact",
-    "kind_of",
     "list_page",
     "list_unread",
     "mark_read",
-    "merge",
     "note_contact",
     "note_read",
-    "resolve",
     "touch",
     "update",
 ]
 
-_PN = "s.whatsapp.net"
-_LID = "lid"
 _READ_PORTION = 200
 
 NEVER = datetime.max
@@ -60,24 +51,8 @@ _UNREAD = (
     & Message.read_at.is_null()
 )
 
-# Of Mexico, Argentina and Brazil: their mobile numbers are written in two ways.
-_TWO_FORMS = ("52", "54", "55")
-
 _LATEST_FIRST = (Message.created_at.desc(), Message.position.desc())
 
-_BY_LID = Prepared(
-    lambda slot: Chat.select(Chat.jid).where(
-        Chat.instance == slot("instance"), Chat.lid == slot("lid")
-    )
-)
-_BY_JID = Prepared(
-    lambda slot: Chat.select().where(Chat.instance == slot("instance"), Chat.jid == slot("jid"))
-)
-_BY_ALIAS = Prepared(
-    lambda slot: Chat.select(Chat.jid).where(
-        Chat.instance == slot("instance"), Chat.alias == slot("alias")
-    )
-)
 _NOTE_CONTACT = Prepared(
     lambda slot: Chat.update(known_since=slot("at"), reached_at=slot("reached_at")).where(
         Chat.instance == slot("instance"), Chat.jid == slot("jid"), Chat.known_since.is_null()
@@ -122,94 +97,6 @@ def _upsert(*, moves: bool) -> Prepared:
 
 
 _TOUCH, _TOUCH_SILENTLY = _upsert(moves=True), _upsert(moves=False)
-
-
-def address_of(party: Party) -> Party:
-    """Return somebody under the one address that is kept: without device, by number if known."""
-    user, _, server = party.jid.partition("@")
-    user = user.partition(":")[0]
-    jid, lid, phone = f"{user}@{server}", party.lid, party.phone
-    if server == _LID:
-        lid = lid or jid
-    elif server == _PN:
-        phone = phone or f"+{user}"
-    if phone is not None and server in (_LID, _PN):
-        jid = f"{phone.lstrip('+')}@{_PN}"
-    return Party(jid, lid, phone)
-
-
-def kind_of(jid: str) -> ChatKind:
-    """Return with whom a chat is, by its address (whatsmeow, types/jid.go)."""
-    server = jid.partition("@")[2]
-    others = {
-        "g.us": ChatKind.GROUP,
-        "newsletter": ChatKind.CHANNEL,
-        "broadcast": ChatKind.BROADCAST,
-    }
-    return others.get(server, ChatKind.PERSON)
-
-
-def resolve(instance_id: str, party: Party) -> str:
-    """Return the JID under which an instance keeps the chat with somebody. A write.
-
-    When this is the first to tell the number behind a hidden address, the chat moves to it.
-    """
-    known = address_of(party)
-    if known.jid.startswith(_TWO_FORMS):
-        row = _BY_ALIAS.one(instance=instance_id, alias=known.jid)
-        if row is not None:
-            return str(row.jid)
-    if known.lid is None or kind_of(known.jid) is not ChatKind.PERSON:
-        return known.jid
-    if known.phone is None:
-        row = _BY_LID.one(instance=instance_id, lid=known.lid)
-        return known.jid if row is None else str(row.jid)
-    if known.lid != known.jid and _BY_JID.one(instance=instance_id, jid=known.lid) is not None:
-        merge(instance_id, known.lid, known.jid, lid=known.lid)
-    return known.jid
-
-
-def merge(instance_id: str, former: str, jid: str, **values: Any) -> None:
-    """Let the chat ``former`` become, or be taken up by, the chat ``jid``. A write.
-
-    Args:
-        instance_id: Whose chats.
-        former: The JID of the one that ends.
-        jid: The JID of the one that stays, or begins.
-        **values: What else its row is to say.
-    """
-    mine = (Message.instance == instance_id) & (Message.chat == former)
-    twice = Message.select(Message.whatsapp_id).where(
-        Message.instance == instance_id,
-        Message.chat == jid,
-        Message.whatsapp_id.is_null(False),
-    )
-    Message.delete().where(
-        mine,
-        Message.sender_jid.is_null(False),
-        Message.whatsapp_id.in_(twice),
-    ).execute()
-    Message.update(chat=jid).where(mine).execute()
-    old = _BY_JID.one(instance=instance_id, jid=former)
-    taken = _BY_JID.one(instance=instance_id, jid=jid)
-    if old is None:
-        return
-    if taken is None:
-        Chat.update(jid=jid, **values).where(Chat.id == old.id).execute()
-        return
-    Chat.delete().where(Chat.id == old.id).execute()
-    later = max(taken, old, key=lambda chat: (chat.last_at, chat.last_position))
-    Chat.update(
-        **values,
-        name=taken.name or old.name,
-        last_position=later.last_position,
-        last_at=later.last_at,
-        unread=taken.unread + old.unread,
-        archived=taken.archived or old.archived,
-        pinned=taken.pinned or old.pinned,
-        muted_until=max(filter(None, (taken.muted_until, old.muted_until)), default=None),
-        known_since=min(filter(None, (taken.known_since, old.known_since)), default=None),
-    ).where(Chat.id == taken.id).execute()
 
 
 def touch(
@@ -262,7 +149,7 @@ def is_new_contact(instance_id: str, chat: str) -> bool:
     """Tell whether a message to this chat would be the first to a person, in either direction."""
     if kind_of(chat) is not ChatKind.PERSON:
         return False
-    row = _BY_JID.one(instance=instance_id, jid=chat)
+    row = BY_JID.one(instance=instance_id, jid=chat)
     return row is None or row.known_since is None
 
 

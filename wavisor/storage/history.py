@@ -14,7 +14,7 @@ import peewee
 
 from wavisor.domain import MessageDirection, MessageStatus
 from wavisor.ids import Kind, new_id
-from wavisor.storage import chats, current, downloads
+from wavisor.storage import chat_addresses, current, downloads
 from wavisor.storage.errors import NotFound
 from wavisor.storage.message_records import HistoryBatch, HistoryIntake, InboundMessage, Party
 from wavisor.storage.models import Chat, Instance, Message
@@ -42,7 +42,7 @@ def receive_history(scope: Scope, instance_id: str, batch: HistoryBatch) -> Hist
     instance = scope.select(Instance).where(Instance.id == instance_id).get_or_none()
     if instance is None:
         raise NotFound("no such instance")
-    chat = chats.resolve(instance_id, batch.chat)
+    chat = chat_addresses.resolve(instance_id, batch.chat)
     known = _known(instance_id, chat, [one.whatsapp_id for one in batch.messages])
     stored = []
     # The oldest first, so that positions grow with time where times are equal.
@@ -109,8 +109,8 @@ def _insert(instance: Any, chat: str, message: InboundMessage) -> Any:
 
 def _sender(instance: Any, message: InboundMessage) -> Party:
     if message.from_me and instance.jid is not None:
-        return chats.address_of(Party(instance.jid, instance.lid, instance.phone))
-    return chats.address_of(message.sender)
+        return chat_addresses.address_of(Party(instance.jid, instance.lid, instance.phone))
+    return chat_addresses.address_of(message.sender)
 
 
 def _unread(message: InboundMessage) -> bool:
@@ -121,7 +121,11 @@ def _note_chat(
     instance: Any, chat: str, batch: HistoryBatch, stored: list[tuple[Any, InboundMessage]]
 ) -> None:
     """Make the chat, or let it know of older messages than it knew, perhaps of a later one."""
-    party, coalesce, new = chats.address_of(batch.chat), peewee.fn.COALESCE, peewee.EXCLUDED
+    party, coalesce, new = (
+        chat_addresses.address_of(batch.chat),
+        peewee.fn.COALESCE,
+        peewee.EXCLUDED,
+    )
     last = max((row for row, _ in stored), key=lambda row: (row.created_at, row.position))
     since: datetime = min(row.created_at for row, _ in stored)
     later = new.last_at > Chat.last_at
@@ -133,7 +137,7 @@ def _note_chat(
         lid=party.lid,
         phone=party.phone,
         name=batch.name,
-        kind=chats.kind_of(chat).value,
+        kind=chat_addresses.kind_of(chat).value,
         last_position=last.position,
         last_at=last.created_at,
         unread=sum(_unread(message) for _, message in stored),

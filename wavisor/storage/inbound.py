@@ -14,7 +14,7 @@ import peewee
 
 from wavisor.domain import ChatKind, MessageDirection, MessageStatus
 from wavisor.ids import Kind, new_id
-from wavisor.storage import chats, current, downloads
+from wavisor.storage import chat_addresses, chats, current, downloads
 from wavisor.storage.errors import NotFound
 from wavisor.storage.message_records import (
     InboundMessage,
@@ -73,7 +73,7 @@ def receive(scope: Scope, instance_id: str, message: InboundMessage) -> MessageR
     """
     if _OWNS.one(scope=scope.subscription_id, id=instance_id) is None:
         raise NotFound("no such instance")
-    chat = chats.resolve(instance_id, message.chat)
+    chat = chat_addresses.resolve(instance_id, message.chat)
     known = _TOLD_BY_HISTORY.one(
         instance=instance_id,
         whatsapp_id=message.whatsapp_id,
@@ -82,7 +82,7 @@ def receive(scope: Scope, instance_id: str, message: InboundMessage) -> MessageR
     )
     if known is not None:
         return None
-    sender = chats.address_of(message.sender)
+    sender = chat_addresses.address_of(message.sender)
     row = _insert(scope, instance_id, chat, sender, message)
     if row is None:
         return None
@@ -145,7 +145,7 @@ def _find(instance_id: str, chat: Party, whatsapp_id: str) -> list[Any]:
     query = Message.select().where(
         Message.instance == instance_id,
         Message.whatsapp_id == whatsapp_id,
-        Message.chat == chats.resolve(instance_id, chat),
+        Message.chat == chat_addresses.resolve(instance_id, chat),
     )
     return list(current.lock_rows(query))
 
@@ -153,7 +153,7 @@ def _find(instance_id: str, chat: Party, whatsapp_id: str) -> list[Any]:
 def _wrote(row: Any, author: Party, from_me: bool) -> bool:
     if from_me or row.from_me:
         return bool(row.from_me) and from_me
-    known = chats.address_of(author)
+    known = chat_addresses.address_of(author)
     ours = {row.sender_jid, row.sender_lid, row.sender_phone}
     return bool(ours & {one for one in (known.jid, known.lid, known.phone) if one is not None})
 
@@ -205,7 +205,7 @@ def apply_revoke(
     The arguments and the answer are those of :func:`apply_edit`.
     """
     for row in _find(instance_id, chat, whatsapp_id):
-        group = chats.kind_of(row.chat) is not ChatKind.PERSON
+        group = chat_addresses.kind_of(row.chat) is not ChatKind.PERSON
         if row.revoked_at is None and (group or _wrote(row, author, from_me)):
             return _changed(row, revoked_at=at)
     return None
@@ -260,7 +260,7 @@ def respond(
     found = _find(instance_id, chat, whatsapp_id)
     if not found:
         return None
-    person = chats.address_of(sender)
+    person = chat_addresses.address_of(sender)
     # One that was taken back stays as an empty value, so that a late earlier one loses to it.
     changed = (
         MessageResponse.insert(
@@ -307,7 +307,7 @@ def has_response(
         for response in MessageResponse.select().where(
             MessageResponse.message == row.position,
             MessageResponse.kind == kind.value,
-            MessageResponse.sender == chats.address_of(sender).jid,
+            MessageResponse.sender == chat_addresses.address_of(sender).jid,
         )
     )
 

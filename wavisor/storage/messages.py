@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from wavisor.domain import MessageStatus
-from wavisor.storage import chats
+from wavisor.storage import chat_addresses
 from wavisor.storage.cursors import cursor_of, following
 from wavisor.storage.history import receive_history
 from wavisor.storage.inbound import (
@@ -165,7 +165,7 @@ def _conditions(where: MessageFilter) -> list[Any]:
     if where.instance_id is not None:
         conditions.append(Message.instance == where.instance_id)
     if where.chat is not None:
-        conditions.append(Message.chat == chats.address_of(Party(where.chat)).jid)
+        conditions.append(Message.chat == chat_addresses.address_of(Party(where.chat)).jid)
     if where.direction is not None:
         conditions.append(Message.direction == where.direction.value)
     if where.status is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from wavisor.storage import chats, current
+from wavisor.storage import chat_addresses, current
 from wavisor.storage.message_records import Party
 from wavisor.storage.models import Chat
 from wavisor.storage.prepared import Prepared
@@ -39,13 +39,13 @@ def settle(instance_id: str, chat: str, person: Party) -> str:
     Returns:
         The chat's JID from now on.
     """
-    now, known = current.now(), chats.address_of(person)
-    jid = chats.resolve(instance_id, person)
+    now, known = current.now(), chat_addresses.address_of(person)
+    jid = chat_addresses.resolve(instance_id, person)
     values: dict[str, Any] = {"checked_at": now}
     if known.lid is not None:
         values["lid"] = known.lid
     if jid != chat:
-        chats.merge(instance_id, chat, jid)
+        chat_addresses.merge(instance_id, chat, jid)
         values |= {"alias": chat, "phone": known.phone}
     Chat.update(**values).where(Chat.instance == instance_id, Chat.jid == jid).execute()
     return jid

@@ -16,7 +16,7 @@ import peewee
 
 from wavisor.domain import ChatKind, MessageDirection, MessageStatus
 from wavisor.ids import Kind, new_id
-from wavisor.storage import chats, current, quotas
+from wavisor.storage import chat_addresses, chats, current, quotas
 from wavisor.storage.errors import NotFound, QueueFull
 from wavisor.storage.message_records import (
     MessageRecord,
@@ -159,7 +159,7 @@ def enqueue(
         raise NotFound("no such instance")
     now = current.now()
     try:
-        chat = chats.resolve(instance_id, Party(message.chat))
+        chat = chat_addresses.resolve(instance_id, Party(message.chat))
         row = insert(
             Message,
             id=new_id(Kind.MESSAGE),

@@ -16,7 +16,7 @@ from typing import Any
 import peewee
 
 from wavisor.domain import ChatKind, MessageDirection, MessageStatus
-from wavisor.storage import chats
+from wavisor.storage import chat_addresses, chats
 from wavisor.storage.message_records import MessageRecord, Party, ReceiptRecord
 from wavisor.storage.models import Message, MessageReceipt
 from wavisor.storage.prepared import Prepared
@@ -73,9 +73,9 @@ def apply_receipt(
     changed = []
     for row in sorted(rows, key=lambda one: one.position):
         if recipient is not None:
-            _note(row.position, chats.address_of(recipient), status, at)
+            _note(row.position, chat_addresses.address_of(recipient), status, at)
         reached: MessageStatus | None = status
-        if chats.kind_of(row.chat) is not ChatKind.PERSON:
+        if chat_addresses.kind_of(row.chat) is not ChatKind.PERSON:
             reached = _reached_by_all(row)
         if reached is not None and (moved := _advance(row, reached, at)) is not None:
             changed.append(moved)

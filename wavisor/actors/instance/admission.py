@@ -11,7 +11,7 @@ from typing import Any
 from wavisor.actors.instance.observer import InstanceObserver
 from wavisor.actors.instance.settings import ReceivingSettings
 from wavisor.domain import ChatKind, IgnoredChat
-from wavisor.storage import chats
+from wavisor.storage import chat_addresses
 from wavisor.whatsapp import events as session
 
 __all__ = ["Admission"]
@@ -83,5 +83,5 @@ def _chat_of(event: Any) -> session.Person | None:
 def _kind_of(jid: str) -> IgnoredChat | None:
     if jid == _STATUS:
         return IgnoredChat.STATUS
-    kind = chats.kind_of(jid)
+    kind = chat_addresses.kind_of(jid)
     return None if kind is ChatKind.PERSON else IgnoredChat(kind.value)

@@ -28,7 +28,7 @@ from wavisor.storage import (
     Party,
     QueueFull,
     Scope,
-    chats,
+    chat_addresses,
     events,
     idempotency,
     messages,
@@ -134,7 +134,9 @@ class CallScreening:
 
 
 def _reply(event: CallOffered, text: str) -> NewMessage:
-    caller = chats.address_of(Party(event.caller.jid, event.caller.lid, event.caller.phone))
+    caller = chat_addresses.address_of(
+        Party(event.caller.jid, event.caller.lid, event.caller.phone)
+    )
     content = CONTENT.dump_python(Text(text=text), mode="json")
     return NewMessage(chat=caller.jid, kind="text", text=text, content=content)
 

@@ -21,7 +21,7 @@ from wavisor.storage import (
     InboundMessage,
     NewEvent,
     Scope,
-    chats,
+    chat_addresses,
     events,
     messages,
 )
@@ -105,7 +105,7 @@ def _inbound(chat: Person, message: HistoryMessage, file: ExpectedFile | None) -
     return InboundMessage(
         whatsapp_id=message.message_id,
         chat=party_of(chat),
-        chat_kind=chats.kind_of(chat.jid),
+        chat_kind=chat_addresses.kind_of(chat.jid),
         sender=party_of(sender),
         from_me=message.from_me,
         kind=content.type,

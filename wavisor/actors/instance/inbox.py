@@ -28,6 +28,7 @@ from wavisor.storage import (
     Party,
     ResponseKind,
     Scope,
+    chat_addresses,
     chats,
     events,
     media,
@@ -115,7 +116,7 @@ class Inbox:
     def _unwilling(self, event: MessageReceived) -> tuple[str, ...]:
         """All addresses of a sender who says that they want no campaign; none for others."""
         said = event.content.text
-        if event.from_me or chats.kind_of(event.chat.jid) is not ChatKind.PERSON:
+        if event.from_me or chat_addresses.kind_of(event.chat.jid) is not ChatKind.PERSON:
             return ()
         if not self._opt_out.means(said):
             return ()
@@ -290,7 +291,7 @@ def _change_and_tell(
 
 def _inbound(event: MessageReceived) -> InboundMessage:
     content, chat = event.content, party_of(event.chat)
-    kind = chats.kind_of(chat.jid)
+    kind = chat_addresses.kind_of(chat.jid)
     # Only in a chat of two does the sender's name tell what the chat is called.
     named = chat.jid == event.sender.jid and not event.from_me
     return InboundMessage(

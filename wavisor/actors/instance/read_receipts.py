@@ -13,7 +13,7 @@ from wavisor.actors.instance.questions import Outcome, Questions
 from wavisor.actors.instance.timers import NamedTimers
 from wavisor.clock import Clock
 from wavisor.domain import ChatKind
-from wavisor.storage import Party, chats
+from wavisor.storage import Party, chat_addresses, chats
 from wavisor.whatsapp.events import MessageReceived, Person
 from wavisor.whatsapp.queries import MarkRead
 
@@ -85,7 +85,11 @@ class ReadReceipts:
 
     def on_stored(self, event: MessageReceived) -> None:
         """Take note of a message that is on disk."""
-        if not self._enabled or event.from_me or chats.kind_of(event.chat.jid) not in _TOLD:
+        if (
+            not self._enabled
+            or event.from_me
+            or chat_addresses.kind_of(event.chat.jid) not in _TOLD
+        ):
             return
         key = event.chat.jid, event.sender.jid
         self._waiting.setdefault(key, _Batch(event.chat, event.sender)).ids.append(event.message_id)
@@ -171,7 +175,7 @@ class ReadReceipts:
 
 def _receipt(batch: _Batch) -> MarkRead | None:
     """Return what tells the author; None for whom WhatsApp takes no receipt from here."""
-    grouped = chats.kind_of(batch.chat.jid) is ChatKind.GROUP
+    grouped = chat_addresses.kind_of(batch.chat.jid) is ChatKind.GROUP
     try:
         return MarkRead(
             chat=batch.chat.jid,
