@@ -196,13 +196,18 @@ def test_a_tenant_sees_its_own_audit_trail_only(
 def test_the_audit_trail_is_exported_as_a_table_that_runs_nothing(
     gateway: GatewayLab, operator: Member
 ) -> None:
-    gateway.create_instance(operator, name="=1+1")
-    answer = gateway.get("/api/audit?format=csv&limit=1000", token=operator.token)
+    instance = gateway.create_instance(operator, name="=1+1")
+    for number in range(60):
+        gateway.patch("/api/instances/" + instance, {"name": f"={number}"}, token=operator.token)
+    answer = gateway.get("/api/audit?format=csv", token=operator.token)
     assert answer.headers["Content-Type"].startswith("text/csv")
     header, *rows = csv.reader(io.StringIO(answer.body.decode()))
     assert header[:3] == ["id", "at", "subscriptionId"]
     (created,) = [row for row in rows if "instance.create" in row]
     assert '{"name": "=1+1"}' in created
+    assert len(rows) > 60
+    part = gateway.get("/api/audit?format=csv&limit=2", token=operator.token)
+    assert (len(part.body.splitlines()), "X-Next-Cursor" in part.headers) == (3, True)
     assert gateway.get("/api/audit?limit=1000", token=operator.token).status == 422
 
 

@@ -120,24 +120,27 @@ def test_everybody_gets_their_message_once(gateway_on_both: GatewayLab) -> None:
 
 def test_a_file_is_taken_in_whole_or_not_at_all(desk: Desk) -> None:
     campaign = desk.create()
-    bad = "to,name\n+15550100001,Ann\nnobody,Ben\n+15550100003,\n"
+    bad = "to,name\n+15550100001,Ann\nnobody,Ben\n+15550100003,\n+15550100004,Dan,x\n"
     refused = desk.upload(campaign, bad)
-    assert (refused.status, refused.pointers) == (422, ["#/file", "#/file"])
+    assert (refused.status, refused.pointers) == (422, ["#/file", "#/file", "#/file"])
     details = [one["detail"] for one in refused.json["errors"]]
     assert details[0].startswith("line 3:")
     assert details[1] == "line 4: #/variables/name: is needed: it has no default"
+    assert details[2] == "line 5: has more cells than there are columns"
     assert desk.get(f"{PATH}/{campaign}")["total"] == 0
 
     skipped = desk.upload(campaign, bad, skipInvalid="true").json
-    assert (skipped["added"], skipped["refused"]) == (1, 2)
-    assert [one["number"] for one in skipped["problems"]] == [3, 4]
+    assert (skipped["added"], skipped["refused"]) == (1, 3)
+    assert [one["number"] for one in skipped["problems"]] == [3, 4, 5]
 
     table = "to;name\r\n" + "".join(f"+1555011{n:04};P{n}\r\n" for n in range(1200))
     added = desk.upload(campaign, table).json
     assert (added["added"], added["campaign"]["total"]) == (1200, 1201)
-    everybody = desk.gateway.get(
-        f"{PATH}/{campaign}/recipients?format=csv&limit=100000", token=desk.owner.token
-    )
+    results = f"{PATH}/{campaign}/recipients?format=csv"
+    part = desk.gateway.get(f"{results}&limit=2", token=desk.owner.token)
+    assert len(part.body.splitlines()) == 3
+    everybody = desk.gateway.get(results, token=desk.owner.token)
+    assert "X-Next-Cursor" in part.headers and "X-Next-Cursor" not in everybody.headers
     header, *rows = csv.reader(io.StringIO(everybody.body.decode()))
     assert header[:4] == ["number", "recipient", "chat", "status"]
     assert len(rows) == 1201

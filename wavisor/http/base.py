@@ -35,8 +35,8 @@ log = structlog.get_logger(__name__)
 _REQUEST_ID = re.compile(r"\A[A-Za-z0-9._-]{8,64}\Z")
 _CORS_HEADERS = "Authorization, Content-Type, Idempotency-Key, Prefer, X-Instance-Id, X-Request-Id"
 _CORS_EXPOSED = (
-    "Idempotency-Replayed, Location, Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, "
-    "X-Request-Id"
+    "Content-Disposition, Idempotency-Replayed, Location, Preference-Applied, RateLimit, "
+    "RateLimit-Policy, Retry-After, X-Next-Cursor, X-Request-Id"
 )
 _CORS_MAX_AGE_SECONDS = 600
 _BY_STATUS = {

@@ -80,7 +80,7 @@ async def _list(call: Call[Any, Any], query: AuditQuery, subscription_id: str | 
     page = await call.services.database.fetch(
         audit.list_page,
         where,
-        limit=query.limit,
+        limit=query.most,
         cursor=decode_cursor(query.cursor, Kind.AUDIT),
     )
     after = encode_cursor(page.next_cursor)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -26,6 +25,9 @@ __all__ = [
     "UpdateSubscription",
     "UserQuery",
 ]
+
+
+_TABLE_LIMIT = 10_000
 
 
 def _subscription_id(value: str | None) -> str | None:
@@ -152,7 +154,10 @@ class AuditQuery(PageQuery):
     """Which entries of the audit trail to list."""
 
     limit: int = Field(
-        default=50, ge=1, le=10_000, description="How many at most; more than 200 only as CSV."
+        default=50,
+        ge=1,
+        le=_TABLE_LIMIT,
+        description="At most 200 as JSON; as CSV 10,000, which is the default there.",
     )
     action: str | None = Field(
         default=None,
@@ -174,9 +179,10 @@ class AuditQuery(PageQuery):
         return self
 
     @property
-    def times(self) -> tuple[datetime | None, datetime | None]:
-        """The span of time that is asked for."""
-        return self.since, self.until
+    def most(self) -> int:
+        """How many at most: of a table as many as there may be, unless it is said otherwise."""
+        whole = self.format == "csv" and "limit" not in self.model_fields_set
+        return _TABLE_LIMIT if whole else self.limit
 
 
 class PlatformAuditQuery(AuditQuery):

@@ -19,7 +19,7 @@ from wavisor.http.campaigns.schemas import (
     RecipientsQuery,
     campaign_model,
 )
-from wavisor.http.campaigns.sheets import Row, SheetError, read_rows
+from wavisor.http.campaigns.sheets import BadRow, Row, SheetError, read_rows
 from wavisor.http.forms import FILE_FIELD
 from wavisor.http.messages.composing import region_of
 from wavisor.http.permissions import Permission
@@ -119,11 +119,11 @@ async def list_recipients(call: Call[None, RecipientsQuery]) -> Reply:
         campaigns.list_recipients,
         scope_of(call),
         call.path["id"],
-        limit=query.limit + 1,
+        limit=query.most + 1,
         after=-1 if after is None else int(after),
     )
-    shown = found[: query.limit]
-    cursor = encode_position(str(shown[-1].position)) if len(found) > query.limit else None
+    shown = found[: query.most]
+    cursor = encode_position(str(shown[-1].position)) if len(found) > query.most else None
     if query.format == "json":
         items = [_model(record) for record in shown]
         return Reply(Page[CampaignRecipientModel](items=items, next_cursor=cursor))
@@ -146,7 +146,7 @@ class _Intake:
         self._refused = 0
         self._drafted = 0
 
-    async def run(self, rows: Callable[[], Iterator[Row]]) -> AddedRecipients:
+    async def run(self, rows: Callable[[], Iterator[Row | BadRow]]) -> AddedRecipients:
         """Take in everything, or nothing.
 
         Raises:
@@ -177,7 +177,7 @@ class _Intake:
             campaign=campaign_model(record),
         )
 
-    async def _add(self, scope: Scope, token: str, rows: Iterator[Row]) -> int:
+    async def _add(self, scope: Scope, token: str, rows: Iterator[Row | BadRow]) -> int:
         added = 0
         while True:
             try:
@@ -194,12 +194,16 @@ class _Intake:
             if done:
                 return added
 
-    def _draft_portion(self, rows: Iterator[Row]) -> tuple[bool, list[NewRecipient]]:
+    def _draft_portion(self, rows: Iterator[Row | BadRow]) -> tuple[bool, list[NewRecipient]]:
         """Return whether these were the last ones, and what the next ones get."""
         portion = []
         taken = 0
-        for number, to, variables in islice(rows, campaigns.IMPORT_PORTION):
+        for row in islice(rows, campaigns.IMPORT_PORTION):
             taken += 1
+            if isinstance(row, BadRow):
+                self._refuse(row.line, row.detail)
+                continue
+            number, to, variables = row
             try:
                 portion.append(self._drafter.draft(to, variables))
             except ProblemError as error:
@@ -225,7 +229,9 @@ class _Intake:
         return ProblemError(VALIDATION_FAILED, "Nobody was added.", errors=errors)
 
 
-def _rows(call: Call[AddRecipients, None], template: TemplateRecord) -> Callable[[], Iterator[Row]]:
+def _rows(
+    call: Call[AddRecipients, None], template: TemplateRecord
+) -> Callable[[], Iterator[Row | BadRow]]:
     upload, body = call.upload, call.body
     if (upload is None) == (not body.recipients):
         problem = FieldProblem(

@@ -163,9 +163,18 @@ class RecipientsQuery(PageQuery):
     """Which results to list."""
 
     limit: int = Field(
-        default=50, ge=1, le=CSV_LIMIT, description="At most 200 as JSON, 100,000 as CSV."
+        default=50,
+        ge=1,
+        le=CSV_LIMIT,
+        description="At most 200 as JSON; as CSV 100,000, which is the default there.",
     )
     format: Literal["json", "csv"] = "json"
+
+    @property
+    def most(self) -> int:
+        """How many at most: of a table everybody, unless it is said otherwise."""
+        whole = self.format == "csv" and "limit" not in self.model_fields_set
+        return CSV_LIMIT if whole else self.limit
 
 
 class CampaignRecipientModel(ApiModel):
