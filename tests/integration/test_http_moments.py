@@ -13,12 +13,27 @@ from support.gateway import GatewayLab
 def test_a_moment_beyond_every_calendar_is_refused(
     gateway_on_both: GatewayLab, moment: str
 ) -> None:
-    gateway = gateway_on_both
+    check_refused(gateway_on_both, moment)
+
+
+# As seconds since 1970 they would be times long gone: what is scheduled would go at once.
+@pytest.mark.parametrize("moment", ["1790000000", "+1", "-1", "20300131", "2030-01-31", "tomorrow"])
+def test_a_moment_is_a_date_and_a_time_and_no_number(gateway: GatewayLab, moment: str) -> None:
+    check_refused(gateway, moment)
+
+
+def check_refused(gateway: GatewayLab, moment: str) -> None:
+    """Check that no operation takes a moment."""
     operator = gateway.register()  # the first one of an installation
     token = operator.token
     headers = {"X-Instance-Id": gateway.create_instance(operator)}
-    for path in ("/api/audit", "/api/admin/audit", "/api/messages"):
-        for name in ("since", "until"):
+    for path, names in (
+        ("/api/audit", ("since", "until")),
+        ("/api/admin/audit", ("since", "until")),
+        ("/api/messages", ("from", "to")),
+        ("/api/stats", ("from", "to")),
+    ):
+        for name in names:
             answer = gateway.get(f"{path}?{name}={quote(moment)}", token=token)
             assert (answer.status, answer.json["errors"][0]["parameter"]) == (422, name), path
     webhook = gateway.post("/api/webhooks", {"url": "https://example.com/"}, token=token).json

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
     StringConstraints,
+    TypeAdapter,
+    ValidationError,
     WithJsonSchema,
 )
 from pydantic.alias_generators import to_camel
@@ -57,6 +61,22 @@ Time = Annotated[
 """A moment, written in UTC with milliseconds and ``Z``."""
 
 
+_DATE_FIRST = re.compile(r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9])")
+_ANY_MOMENT = TypeAdapter(AwareDatetime)
+
+
+def _from_text(value: Any) -> Any:
+    """Read a moment that is text; pydantic alone would take digits for seconds since 1970."""
+    if not isinstance(value, str):
+        return value
+    if not _DATE_FIRST.match(value):
+        raise ValueError("is no time in ISO 8601, such as 2026-01-31T12:00:00Z")
+    try:
+        return _ANY_MOMENT.validate_strings(value)
+    except ValidationError as error:
+        raise ValueError(error.errors()[0]["msg"]) from None
+
+
 def _in_utc(value: datetime) -> datetime:
     try:
         return value.astimezone(UTC)
@@ -64,8 +84,8 @@ def _in_utc(value: datetime) -> datetime:
         raise ValueError("is beyond the years 1 to 9999 in UTC") from None
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
-"""A moment that clients give, with its time zone; in UTC from then on."""
+Moment = Annotated[AwareDatetime, BeforeValidator(_from_text), AfterValidator(_in_utc)]
+"""A moment that clients give in ISO 8601, with its time zone; in UTC from then on."""
 
 
 class PageQuery(ApiModel):

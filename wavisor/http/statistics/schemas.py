@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
-from wavisor.http.schemas import ApiModel, Time
+from wavisor.http.schemas import ApiModel, Moment, Time
 from wavisor.storage.statistics import Grouping
 
 __all__ = [
@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 _Moment = Annotated[
-    AwareDatetime, Field(ge=datetime(1970, 1, 2, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC))
+    Moment, Field(ge=datetime(1970, 1, 2, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC))
 ]
 
 
