@@ -584,6 +584,7 @@ def test_upload_that_cannot_be_removed_changes_no_answer(
         b'--xYz\r\nContent-Disposition: form-data; name="to"\r\n\r\n+1555',
         b"--xYz\r\nX: y\r\n\r\nhello\r\n--xYz--\r\n",
         b"--xYz\r\n" + b"A" * 10_000 + b"\r\n\r\nhello\r\n--xYz--\r\n",
+        b'--xYz\r\nContent-Disposition: form-data; name="\xff"\r\n\r\nhello\r\n--xYz--\r\n',
     ],
 )
 def test_form_that_cannot_be_read_is_refused(sender: Sender, body: bytes) -> None:
@@ -598,6 +599,7 @@ def test_form_that_cannot_be_read_is_refused(sender: Sender, body: bytes) -> Non
         },
     )
     assert (answer.status, answer.problem) == (400, "malformed-request")
+    assert "Error" not in answer.json["detail"]
 
 
 @pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary="])

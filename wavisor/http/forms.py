@@ -96,7 +96,9 @@ class UploadForm:
                 else:
                     await self._on_data(bytes(event))
         except MultipartError as error:
-            raise ProblemError(MALFORMED_REQUEST, f"The form cannot be read: {error}.") from None
+            # Some say more than this, such as the exception that they came of.
+            detail = f"The form cannot be read: {error.args[0]}."
+            raise ProblemError(MALFORMED_REQUEST, detail) from None
 
     def finish(self) -> None:
         """Check that the form is whole.

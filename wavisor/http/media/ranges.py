@@ -6,7 +6,8 @@ import re
 
 __all__ = ["RangeNotSatisfiableError", "is_named", "part_of"]
 
-_RANGE = re.compile(r"\A\s*bytes\s*=\s*([0-9]{0,18})\s*-\s*([0-9]{0,18})\s*\Z", re.IGNORECASE)
+# Python reads no longer numbers (sys.int_info.default_max_str_digits).
+_RANGE = re.compile(r"\A\s*bytes\s*=\s*([0-9]{0,4000})\s*-\s*([0-9]{0,4000})\s*\Z", re.IGNORECASE)
 
 
 class RangeNotSatisfiableError(Exception):
