@@ -20,6 +20,10 @@ OFFERED = ("application/json", "image/png", "image/svg+xml", "text/plain")
         ("+1 (555) 01-99", CHAT),
         ("+49 1511 2345678", "4915112345678@s.whatsapp.net"),
         ("+44 (0)20 7946 0000", "442079460000@s.whatsapp.net"),
+        # Of Mexico, in the form of today and in that which WhatsApp shows.
+        ("+52 55 1234 5678", "525512345678@s.whatsapp.net"),
+        ("+52 1 55 1234 5678", "5215512345678@s.whatsapp.net"),
+        ("5215512345678", "5215512345678@s.whatsapp.net"),
         ("15550199@s.whatsapp.net", CHAT),
         ("123456789012345@lid", "123456789012345@lid"),
         ("120363025246125486@g.us", "120363025246125486@g.us"),
@@ -41,6 +45,7 @@ def test_recipients_are_numbers_and_jids(to: str, chat: str) -> None:
         "+999 1234567",
         "+1",
         "+49 151",
+        "+52 1 55 1234 56789",
         "1" * 30,
         "+1555٠199",
         "15550199;ext=5",

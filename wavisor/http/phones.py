@@ -11,6 +11,9 @@ __all__ = ["InvalidPhoneError", "digits_of", "international_digits", "is_region"
 # 7 to 15 digits (E.164), grouped as people group them. No extension and no letters: those would
 # parse, and surprise.
 _FORM = re.compile(r"\A\+?[0-9](?:[ .()/-]{0,2}[0-9]){6,14}\Z", re.ASCII)
+# Mobile numbers of Mexico had a 1 behind the country code until 2019. WhatsApp still has most
+# accounts under it, and shows it to people; the numbering plan, and phonenumbers, do not know it.
+_FORMER_MEXICAN = re.compile(r"\A521[0-9]{10}\Z")
 
 
 class InvalidPhoneError(ValueError):
@@ -39,6 +42,8 @@ def international_digits(text: str) -> str:
     except phonenumbers.NumberParseException:
         raise InvalidPhoneError("does not begin with the code of a country") from None
     if not phonenumbers.is_possible_number(number):
+        if _FORMER_MEXICAN.match(digits):
+            return digits
         raise InvalidPhoneError("has the wrong length for a number of its country")
     written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     return written.removeprefix("+")
