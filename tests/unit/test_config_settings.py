@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from wavisor.config import (
     GROUPS,
@@ -279,9 +280,44 @@ def test_the_default_backoff_keeps_the_reconnect_promise() -> None:
     ],
 )
 def test_combinations_that_cannot_work_are_refused(tmp_path: Path, given: dict) -> None:
-    (message,) = problems_of(tmp_path, given=given).values()
-    for name in given:
-        assert env_name(name) in message
+    ((setting, message),) = problems_of(tmp_path, given=given).items()
+    assert setting == env_name(next(iter(given)))
+    for name, value in given.items():
+        assert env_name(name) in f"{setting}: {message}"
+        assert str(value) in message
+    with pytest.raises(ValidationError, match=setting):
+        Settings(**given)
+
+
+def test_all_wrong_combinations_are_shown_beside_what_is_wrong_by_itself(tmp_path: Path) -> None:
+    given = {
+        "port": "x",
+        "backoff_initial_seconds": 9,
+        "feed_ping_timeout_seconds": 31,
+        # One half of a combination is wrong by itself: nothing can be said of the two.
+        "session_stop_grace_seconds": 20,
+        "shutdown_timeout_seconds": "soon",
+    }
+    assert set(problems_of(tmp_path, given=given)) == {
+        "WAVISOR_PORT",
+        "WAVISOR_SHUTDOWN_TIMEOUT_SECONDS",
+        "WAVISOR_BACKOFF_INITIAL_SECONDS",
+        "WAVISOR_FEED_PING_TIMEOUT_SECONDS",
+    }
+
+
+def test_every_wrong_part_of_a_list_is_named(tmp_path: Path) -> None:
+    given = {"trusted_proxies": "one,10.0.0.0/8,two", "cors_origins": "three,https://a.example,4"}
+    problems = problems_of(tmp_path, given=given)
+    assert "'one', 'two' is no address or network" in problems["WAVISOR_TRUSTED_PROXIES"]
+    assert "'three', '4' is no origin" in problems["WAVISOR_CORS_ORIGINS"]
+
+
+def test_what_is_wrong_on_the_command_line_is_said_to_be_from_there(tmp_path: Path) -> None:
+    assert (
+        "80000 (from command line)"
+        in problems_of(tmp_path, given={"port": "80000"})["WAVISOR_PORT"]
+    )
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999", "ten"])
@@ -293,9 +329,11 @@ def test_durations_are_finite_numbers(
 
 
 def test_broken_files_are_named_with_the_reason(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("WAVISOR_PORT=1\nthis is: no assignment\n")
+    (tmp_path / ".env").write_text("WAVISOR_PORT=x\nthis is: no assignment\nWAVISOR_HOSE=1\n")
     (tmp_path / "wavisor.toml").write_text("port = \n")
     problems = problems_of(tmp_path)
+    assert "WAVISOR_HOST" in problems["WAVISOR_HOSE"]
+    assert "x (from .env)" in problems["WAVISOR_PORT"]
     assert "line 2 is no assignment" in problems[str(tmp_path / ".env")]
     assert "is no valid TOML" in problems[str(tmp_path / "wavisor.toml")]
 

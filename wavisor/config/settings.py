@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import logging
 import os
 import re
 import tomllib
@@ -67,7 +69,7 @@ _RECONNECT_TARGET_SECONDS = 30.0
 class Source(StrEnum):
     """Where a value came from; the first of these that has one wins."""
 
-    GIVEN = "given"
+    GIVEN = "command line"
     ENVIRONMENT = "env"
     ENV_FILE = ".env"
     TOML = "toml"
@@ -103,6 +105,51 @@ class EffectiveValue:
     env: str
     value: str
     source: Source
+
+
+@dataclass(frozen=True)
+class _Combination:
+    """Two settings of which the lesser one must not be above the other."""
+
+    lesser: str
+    greater: str
+    why: str = ""
+    may_be_equal: bool = True
+
+    def holds_for(self, settings: Settings) -> bool:
+        lesser, greater = getattr(settings, self.lesser), getattr(settings, self.greater)
+        return bool(lesser <= greater if self.may_be_equal else lesser < greater)
+
+    def problem(self, settings: Settings) -> Problem:
+        fields = Settings.model_fields
+        lesser = shown(fields[self.lesser], getattr(settings, self.lesser))
+        greater = shown(fields[self.greater], getattr(settings, self.greater))
+        relation = "must not exceed" if self.may_be_equal else "must be less than"
+        return Problem(
+            env_name(self.lesser),
+            f"{lesser} {relation} {env_name(self.greater)}, which is {greater}{self.why}",
+        )
+
+
+_COMBINATIONS = (
+    _Combination(
+        "session_stop_grace_seconds",
+        "shutdown_timeout_seconds",
+        ": a stop would be cut off before the session processes had their time",
+        may_be_equal=False,
+    ),
+    _Combination("backoff_initial_seconds", "backoff_maximum_seconds"),
+    _Combination("feed_ping_timeout_seconds", "feed_ping_interval_seconds"),
+    _Combination("access_token_ttl_seconds", "refresh_token_ttl_seconds"),
+)
+
+
+class _CombinationError(ValueError):
+    """Settings that are good one by one do not go together."""
+
+    def __init__(self, settings: Settings, wrong: tuple[_Combination, ...]) -> None:
+        self.problems = {rule: rule.problem(settings) for rule in wrong}
+        super().__init__("; ".join(str(problem) for problem in self.problems.values()))
 
 
 class Settings(
@@ -148,25 +195,9 @@ class Settings(
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Settings:
-        if self.session_stop_grace_seconds >= self.shutdown_timeout_seconds:
-            raise ValueError(
-                "WAVISOR_SESSION_STOP_GRACE_SECONDS must be less than "
-                "WAVISOR_SHUTDOWN_TIMEOUT_SECONDS, or a stop would be cut off before the session "
-                "processes had their time"
-            )
-        if self.backoff_initial_seconds > self.backoff_maximum_seconds:
-            raise ValueError(
-                "WAVISOR_BACKOFF_INITIAL_SECONDS must not exceed WAVISOR_BACKOFF_MAXIMUM_SECONDS"
-            )
-        if self.feed_ping_timeout_seconds > self.feed_ping_interval_seconds:
-            raise ValueError(
-                "WAVISOR_FEED_PING_TIMEOUT_SECONDS must not exceed "
-                "WAVISOR_FEED_PING_INTERVAL_SECONDS"
-            )
-        if self.access_token_ttl_seconds > self.refresh_token_ttl_seconds:
-            raise ValueError(
-                "WAVISOR_ACCESS_TOKEN_TTL_SECONDS must not exceed WAVISOR_REFRESH_TOKEN_TTL_SECONDS"
-            )
+        wrong = tuple(rule for rule in _COMBINATIONS if not rule.holds_for(self))
+        if wrong:
+            raise _CombinationError(self, wrong)
         return self
 
     def effective(self) -> list[EffectiveValue]:
@@ -254,7 +285,9 @@ def load_settings(
     try:
         settings = Settings(**values)
     except ValidationError as error:
-        raise SettingsError([*problems, *_explain(error, values, sources)]) from None
+        problems.extend(_explain(error, values, sources))
+        problems.extend(_combined(values, _wrong_fields(error)))
+        raise SettingsError(problems) from None
     if problems:
         raise SettingsError(problems)
     settings._sources.update(sources)
@@ -285,10 +318,19 @@ def _read_env_file(path: Path, problems: list[Problem]) -> dict[str, Any]:
     )
     names = [binding.key for binding in bindings if binding.key and not binding.error]
     problems.extend(_unknown_variables(names, f"in {path}"))
-    if any(binding.error for binding in bindings):
-        return {}
-    read = DotEnvSettingsSource(Settings, env_file=path, env_ignore_empty=True)()
+    with _muted("dotenv.main"):  # it would warn of the lines that are among the problems already
+        read = DotEnvSettingsSource(Settings, env_file=path, env_ignore_empty=True)()
     return {name: value for name, value in read.items() if name in Settings.model_fields}
+
+
+@contextlib.contextmanager
+def _muted(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _read_toml(path: Path, wanted: Path | None, problems: list[Problem]) -> dict[str, Any]:
@@ -336,8 +378,7 @@ def _explain(
     seen: set[str] = set()
     for detail in error.errors(include_url=False, include_context=True):
         if not detail["loc"]:
-            yield Problem("settings", detail["msg"].removeprefix("Value error, "))
-            continue
+            continue  # a combination: see _combined
         name = str(detail["loc"][0])
         field = Settings.model_fields.get(name)
         if name in seen:
@@ -351,3 +392,20 @@ def _explain(
         where = sources.get(name, Source.DEFAULT)
         allowed = why or f"expected {allowed_values(field)}"
         yield Problem(env_name(name), f"{bad} (from {where}) is not allowed: {allowed}")
+
+
+def _wrong_fields(error: ValidationError) -> set[str]:
+    return {str(detail["loc"][0]) for detail in error.errors() if detail["loc"]}
+
+
+def _combined(values: Mapping[str, Any], wrong: set[str]) -> Iterator[Problem]:
+    """Check how the settings go together that are good one by one."""
+    try:
+        Settings(**{name: value for name, value in values.items() if name not in wrong})
+    except ValidationError as error:
+        for detail in error.errors(include_url=False, include_context=True):
+            found = detail["ctx"]["error"]
+            assert isinstance(found, _CombinationError)  # noqa: S101 - nothing else is left
+            for rule, problem in found.problems.items():
+                if not {rule.lesser, rule.greater} & wrong:
+                    yield problem

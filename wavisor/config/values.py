@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Iterable
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BeforeValidator
@@ -22,6 +22,8 @@ __all__ = [
     "is_public_address",
     "mask_url",
 ]
+
+T = TypeVar("T")
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -41,20 +43,27 @@ def _split(value: Any) -> Any:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _networks(values: Iterable[Any]) -> tuple[IPNetwork, ...]:
-    networks = []
+def _read_each(values: Iterable[Any], read: Callable[[Any], T], what: str) -> tuple[T, ...]:
+    """Read every part of a list; what is wrong is said of all parts at once."""
+    good, bad = [], []
     for value in values:
         try:
-            networks.append(ipaddress.ip_network(value))
+            good.append(read(value))
         except ValueError:
-            raise ValueError(
-                f"{str(value)!r} is no address or network; expected such as 10.0.0.0/8 or ::1"
-            ) from None
-    return tuple(networks)
+            bad.append(repr(str(value)))
+    if bad:
+        raise ValueError(f"{', '.join(bad)} is no {what}")
+    return tuple(good)
+
+
+def _networks(values: Iterable[Any]) -> tuple[IPNetwork, ...]:
+    what = "address or network; expected such as 10.0.0.0/8 or ::1"
+    return _read_each(values, ipaddress.ip_network, what)
 
 
 def _origins(values: Iterable[Any]) -> tuple[str, ...]:
-    return tuple(_origin(str(value)) for value in values)
+    what = "origin; expected such as https://app.example.com, or *"
+    return _read_each(values, lambda value: _origin(str(value)), what)
 
 
 def _origin(value: str) -> str:
@@ -63,7 +72,7 @@ def _origin(value: str) -> str:
     parts = urlsplit(value)
     bare = not (parts.path.strip("/") or parts.query or parts.fragment or parts.username)
     if parts.scheme not in {"http", "https"} or not parts.hostname or not bare:
-        raise ValueError(f"{value!r} is no origin; expected such as https://app.example.com, or *")
+        raise ValueError(value)
     return f"{parts.scheme}://{parts.netloc.lower()}"
 
 
