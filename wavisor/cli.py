@@ -116,7 +116,12 @@ def _parser() -> argparse.ArgumentParser:
     for command in (serve, demo):
         command.add_argument("--host", help="address to listen on (WAVISOR_HOST)")
         command.add_argument("--port", help="port to listen on (WAVISOR_PORT)")
-        command.add_argument("--data-dir", metavar="DIR", help="(WAVISOR_DATA_DIR)")
+    serve.add_argument(
+        "--data-dir", metavar="DIR", help="where everything is kept (WAVISOR_DATA_DIR)"
+    )
+    demo.add_argument(
+        "--data-dir", metavar="DIR", help="where the demo keeps everything until it ends"
+    )
 
     config = _group(commands, "config", "look at the settings")
     _command(config, "check", "check the settings and show what is in force", _config_check)
@@ -182,14 +187,12 @@ def _load(arguments: argparse.Namespace) -> Settings:
 
 
 def _prepare(arguments: argparse.Namespace) -> Settings:
-    """Read the settings, set up the log and make the data directory ready."""
-    from wavisor.config import prepare_data_directory
+    """Read the settings and set up the log."""
     from wavisor.config.logging import configure_logging, dump_stacks_on_signal
 
     settings = _load(arguments)
     configure_logging(settings)
     dump_stacks_on_signal()
-    prepare_data_directory(settings)
     return settings
 
 
@@ -203,6 +206,9 @@ def import_gateway(settings: Settings) -> None:
 
 def _serve(arguments: argparse.Namespace) -> int:
     settings = _prepare(arguments)
+    from wavisor.config import prepare_data_directory
+
+    prepare_data_directory(settings)
     import_gateway(settings)
     from wavisor.main import serve
 
@@ -211,9 +217,12 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 def _demo(arguments: argparse.Namespace) -> int:
     settings = _prepare(arguments)
+    from wavisor.config import prepare_data_directory
     from wavisor.demo import run
 
-    return run(settings)
+    # Only one that was named: the gateway's own is none of the demo's business.
+    place = prepare_data_directory(settings) if arguments.data_dir is not None else None
+    return run(settings, place)
 
 
 def _config_check(arguments: argparse.Namespace) -> int:

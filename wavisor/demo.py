@@ -30,11 +30,13 @@ export PASSWORD={password}
 """
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, place: Path | None = None) -> int:
     """Run the demo until it is interrupted.
 
     Args:
         settings: as loaded; where it keeps things, and whom it lets in, is the demo's own affair.
+        place: the directory in which it keeps everything, in one of its own that is removed at
+            the end; default: that of the system for temporary files.
 
     Returns:
         The exit code, as of :func:`wavisor.main.serve`.
@@ -45,7 +47,7 @@ def run(settings: Settings) -> int:
     from wavisor.main import serve
 
     password = secrets.token_urlsafe(12)
-    with tempfile.TemporaryDirectory(prefix="wavisor-demo-") as directory:
+    with tempfile.TemporaryDirectory(prefix="wavisor-demo-", dir=place) as directory:
         root = Path(directory)
         with SandboxProcess(log_file=root / "local-whatsapp.log") as whatsapp:
             sandbox = whatsapp.endpoints.control_url

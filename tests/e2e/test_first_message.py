@@ -69,7 +69,7 @@ def demo(tmp_path: Path) -> Iterator[dict[str, str]]:
         log.open("wb") as log_file,
         # A working directory of its own, without .env and wavisor.toml.
         subprocess.Popen(
-            [sys.executable, str(ROOT / "main.py"), "demo", "--port", "0"],
+            [sys.executable, str(ROOT / "main.py"), "demo", "--port", "0", "--data-dir", "demo"],
             cwd=tmp_path,
             env=environment,
             stdout=subprocess.PIPE,
@@ -90,6 +90,9 @@ def demo(tmp_path: Path) -> Iterator[dict[str, str]]:
             code = process.wait(20)
             lines.close()
     assert code == 0, log.read_text()[-3000:]
+    # Everything that it kept is gone, and it kept it nowhere else.
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["demo", "demo.log"]
+    assert list((tmp_path / "demo").iterdir()) == []
 
 
 @pytest.mark.timeout(300)

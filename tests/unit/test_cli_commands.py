@@ -124,11 +124,37 @@ def test_serve_gets_the_settings_and_its_code_is_the_exit_code(serve_with, tmp_p
     assert (tmp_path / "here").is_dir()
 
 
-def test_demo_runs_the_demonstration(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def demos(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Settings, Path | None]]:
+    """How the demonstration was run; it itself is not."""
+    runs: list[tuple[Settings, Path | None]] = []
+
+    def run(settings: Settings, place: Path | None) -> int:
+        runs.append((settings, place))
+        return 3
+
     module = types.ModuleType("wavisor.demo")
-    module.run = lambda settings: 3 if settings.port == 0 else 4
+    module.run = run
     monkeypatch.setitem(sys.modules, "wavisor.demo", module)
+    return runs
+
+
+def test_demo_runs_the_demonstration_and_leaves_the_gateways_data_alone(
+    demos: list[tuple[Settings, Path | None]], tmp_path: Path
+) -> None:
     assert cli.main(["demo", "--port", "0"]) == 3
+    ((settings, place),) = demos
+    assert settings.port == 0
+    assert place is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_demo_keeps_everything_where_it_is_told(
+    demos: list[tuple[Settings, Path | None]], tmp_path: Path
+) -> None:
+    assert cli.main(["demo", "--data-dir", "here"]) == 3
+    assert [place for _, place in demos] == [tmp_path / "here"]
+    assert (tmp_path / "here").is_dir()
 
 
 def test_wrong_settings_end_with_2_and_name_everything(
