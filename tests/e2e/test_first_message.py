@@ -45,7 +45,7 @@ class Lines:
 
     def close(self) -> None:
         """Wait for the end of the stream."""
-        self._thread.join(10)
+        self._thread.join(60)
 
     def wait_for(self, pattern: str, timeout: float) -> str:
         def found() -> str | None:

@@ -176,7 +176,7 @@ def test_connect_from_many_sides_at_once_starts_one_process(
     together, log_mark = threading.Barrier(6), live.log.mark
 
     def connect() -> int:
-        together.wait(10)
+        together.wait(60)
         return ann.api("POST", "/connect", {}).status
 
     with ThreadPoolExecutor(6) as pool:

@@ -22,7 +22,7 @@ def seconds_between(earlier: str, later: str) -> float:
     return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_exactly_three_codes_are_shown_and_then_nothing_happens_by_itself(
     unscanned: tuple[LiveGateway, Owner, Instance],
 ) -> None:

@@ -110,8 +110,8 @@ class Reader:
                 assert program.poll() is None, lines.tail()
             finally:
                 program.send_signal(signal.SIGKILL)
-                program.wait(10)
-                thread.join(10)
+                program.wait(60)
+                thread.join(60)
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_what_does_not_fit_is_told_and_not_repeated(reader: Reader, language: st
     assert not reader.instance.owner.api("GET", "/api/messages").expect(200)["items"]
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("language", ["Python", "Node"])
 def test_the_feed_is_followed_through_a_restart_and_nothing_is_missed(
     reader: Reader, live: LiveGateway, whatsapp: SandboxControl, language: str

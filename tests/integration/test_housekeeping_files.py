@@ -37,7 +37,7 @@ class House:
         """Put a file with a row into the store; return the row's id."""
         source = self.store.root / "incoming" / "x"
         source.write_bytes(content)
-        stored = self.store.take_in(source).result(10).stored
+        stored = self.store.take_in(source).result(60).stored
         return self.database.write_wait(
             media.put,
             scope or self.scope,
@@ -148,7 +148,7 @@ def test_a_file_that_was_too_fresh_goes_in_a_later_round(house: House) -> None:
     # Somebody sends the same content once more, but its row is not there in the end.
     source = house.store.root / "incoming" / "y"
     source.write_bytes(b"again")
-    house.store.take_in(source).result(10)
+    house.store.take_in(source).result(60)
     assert house.sweep()[0] == 1
     assert house.has(b"again")
     house.clock.advance(KEEP_SECONDS + 1)
@@ -177,7 +177,7 @@ def test_a_round_looks_at_a_bounded_part_and_the_next_goes_on(
     for number in range(10):
         source = house.store.root / "incoming" / "z"
         source.write_bytes(b"%d" % number)
-        house.store.take_in(source).result(10)
+        house.store.take_in(source).result(60)
     house.clock.advance(KEEP_SECONDS + 1)
     removed = [house.sweep()[1] for _ in range(4)]
     assert removed == [4, 4, 2, 0]

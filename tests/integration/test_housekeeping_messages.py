@@ -58,9 +58,9 @@ def _sweep(
         environment=Environment(clock, clock, random.Random(1)),
         strategy=Strategy.REST_FOR_ONE,
     )
-    root.started.result(10)
+    root.started.result(60)
     clock.advance(60)
-    root.stop().result(10)
+    root.stop().result(60)
 
 
 def texts(database: Database, scope: Scope) -> list[str | None]:
@@ -204,7 +204,7 @@ def test_a_round_that_fails_takes_no_instances_along_and_the_next_one_comes(
         environment=Environment(storage_clock, storage_clock, random.Random(1)),
         strategy=Strategy.REST_FOR_ONE,
     )
-    root.started.result(10)
+    root.started.result(60)
     try:
         for _ in range(500):
             if files.rounds == 2:
@@ -212,6 +212,6 @@ def test_a_round_that_fails_takes_no_instances_along_and_the_next_one_comes(
             storage_clock.advance(60)
             threading.Event().wait(0.01)
     finally:
-        root.stop().result(10)
+        root.stop().result(60)
         store.close()
     assert (files.rounds, starts) == (2, [1])

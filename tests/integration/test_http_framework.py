@@ -496,7 +496,7 @@ def test_client_that_leaves_in_the_middle_of_its_body_is_accounted_for(probed: H
                 await asyncio.sleep(0)
 
     with capture_logs() as logs:
-        with socket.create_connection(("127.0.0.1", probed.port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", probed.port), timeout=60) as connection:
             connection.sendall(post_head(b"Content-Length: 100") + b"{")
             probed.run(until(1))
         probed.run(until(0))

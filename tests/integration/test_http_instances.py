@@ -419,7 +419,7 @@ def test_files_that_were_on_their_way_are_gone_when_the_instance_is(
 ) -> None:
     """Its session's own directory is dropped in the background, which may come later."""
     instance = gateway.create_instance(owner)
-    room = gateway.services.media.new_room(instance).result(10)
+    room = gateway.services.media.new_room(instance).result(60)
     (room / "half").write_bytes(b"half of a file")
     assert gateway.delete(f"/api/instances/{instance}", token=owner.token).status == 204
     assert not room.exists()

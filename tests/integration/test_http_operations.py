@@ -54,7 +54,7 @@ def test_an_instance_that_is_given_up_leaves_the_gateway_ready(gateway: GatewayL
 
 
 def test_a_database_that_is_gone_makes_the_gateway_unready_but_alive(gateway: GatewayLab) -> None:
-    assert gateway.database.close(timeout=5)
+    assert gateway.database.close(timeout=60)
     ready = gateway.get("/health/ready")
     assert ready.status == 503
     assert ready.problem == "not-ready"

@@ -68,7 +68,7 @@ def test_address_that_is_not_ours_is_named(http: HttpLab) -> None:
 def test_every_address_of_a_name_is_served_on_one_port(http: HttpLab) -> None:
     server = HttpServer(http.application, "localhost", 0)
     port = server.listen()
-    with socket.create_connection(("127.0.0.1", port), timeout=5):
+    with socket.create_connection(("127.0.0.1", port), timeout=60):
         pass
     http.run(server.stop(1))
 
@@ -78,7 +78,7 @@ def test_any_ipv6_address_is_any_address(http: HttpLab) -> None:
     server = HttpServer(http.application, "::", 0)
     port = server.listen()
     for address in ("127.0.0.1", "::1"):
-        with socket.create_connection((address, port), timeout=5):
+        with socket.create_connection((address, port), timeout=60):
             pass
     http.run(server.stop(1))
 
@@ -133,9 +133,9 @@ def test_stop_cuts_off_what_takes_too_long(new_http: NewHttp) -> None:
 
 
 def test_idle_connections_do_not_hold_up_a_stop(http: HttpLab) -> None:
-    with socket.create_connection(("127.0.0.1", http.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", http.port), timeout=60) as connection:
         connection.sendall(b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n")
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
-        http.run(http.server.stop(10), timeout=5)
+        http.run(http.server.stop(10), timeout=60)
         while connection.recv(65536):
             pass

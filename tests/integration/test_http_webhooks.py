@@ -18,7 +18,7 @@ from wavisor.domain import Role
 from wavisor.http.webhooks import deliveries as delivery_routes
 from wavisor.storage import accounts, webhooks
 
-WAIT = 15.0
+WAIT = 60.0
 PUBLIC_URL = "https://8.8.8.8/hook?token=private"
 
 

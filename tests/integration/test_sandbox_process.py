@@ -140,7 +140,7 @@ def test_api_listens_on_loopback_only(tmp_path):
         url = sandbox.endpoints.control_url
         assert url.startswith("http://127.0.0.1:")
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(url + "/endpoints", timeout=5) as response:
+        with opener.open(url + "/endpoints", timeout=60) as response:
             assert response.status == 200
         port = int(url.rpartition(":")[2])
         with pytest.raises(OSError, match=r"refused|unreachable"):

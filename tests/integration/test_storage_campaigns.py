@@ -258,13 +258,13 @@ def test_an_import_that_ended_cannot_be_given_up(database: Database) -> None:
         def finish_slowly() -> None:
             finish(scope, campaign, token)
             finishing.set()
-            assert may_commit.wait(10)
+            assert may_commit.wait(60)
 
         ended = database.write(finish_slowly)
-        assert finishing.wait(10)
+        assert finishing.wait(60)
         given_up = database.write(campaigns.cancel_import, scope, campaign, token)
         until_somebody_waits(database)
         may_commit.set()
-        ended.result(10)
-        given_up.result(10)
+        ended.result(60)
+        given_up.result(60)
     assert database.read_wait(campaigns.results, scope, campaign) == {"pending": 3}

@@ -20,7 +20,7 @@ from wavisor.storage import (
     instances,
 )
 
-WAIT = 30.0
+WAIT = 60.0
 
 
 def append(database: Database, instance: InstanceRecord, *types: str) -> list[EventRecord]:

@@ -29,7 +29,7 @@ from wavisor.storage import (
 from wavisor.storage.current import current_database
 from wavisor.storage.models import RevokedToken
 
-WAIT = 30.0
+WAIT = 60.0
 ROOT = Path(__file__).parents[2]
 
 

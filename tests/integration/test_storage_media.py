@@ -192,7 +192,7 @@ def test_file_that_only_its_message_describes_can_be_asked_for(
 def test_same_content_at_the_same_moment_is_one_row(database: Database, scope: Scope) -> None:
     files = [ExpectedFile(descriptor={"source": "s"}, mime_type="x/y", sha256=HASH)] * 8
     jobs = [database.write(media.expect, scope, file) for file in files]
-    assert len({job.result(10).id for job in jobs}) == 1
+    assert len({job.result(60).id for job in jobs}) == 1
 
 
 def test_files_of_messages_are_told_to_all_of_them(

@@ -24,7 +24,7 @@ from wavisor.storage import (
 from wavisor.storage.current import current_database, savepoint
 from wavisor.storage.models import RevokedToken
 
-WAIT = 30.0
+WAIT = 60.0
 
 
 class Gate:

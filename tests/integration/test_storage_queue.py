@@ -277,7 +277,7 @@ def test_of_two_cancels_and_a_send_exactly_one_wins(
     barrier = threading.Barrier(3)
 
     def race(what: str) -> bool:
-        barrier.wait(10)
+        barrier.wait(60)
         if what == "send":
             return database.write_wait(messages.mark_sending, message.id) is not None
         return database.write_wait(messages.cancel, scope, message.id) is not None

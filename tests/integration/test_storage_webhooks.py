@@ -37,7 +37,7 @@ from wavisor.storage import (
 )
 from wavisor.storage.deliveries import DisableRule
 
-WAIT = 30.0
+WAIT = 60.0
 RULE = DisableRule()
 SUCCEEDED, FAILED, PENDING = (
     DeliveryStatus.SUCCEEDED,

@@ -15,7 +15,7 @@ from support.receivers import Received, Receiver
 from wavisor.storage import NewEndpoint, Scope, webhooks
 from wavisor.webhooks import new_secret
 
-WAIT = 15.0
+WAIT = 60.0
 
 
 @dataclass

@@ -63,11 +63,11 @@ def endpoint() -> Iterator[int]:
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()
-    assert started.wait(timeout=10)
+    assert started.wait(timeout=60)
     yield ports[0]
     loop, stop = loops[0]
     loop.call_soon_threadsafe(stop.set)
-    thread.join(timeout=10)
+    thread.join(timeout=60)
     assert not thread.is_alive()
 
 
@@ -79,7 +79,7 @@ class Prometheus:
 
     def ask(self, path: str, **query: str) -> Any:
         url = f"{self.url}{path}?{urllib.parse.urlencode(query)}"
-        with urllib.request.urlopen(url, timeout=5) as response:
+        with urllib.request.urlopen(url, timeout=30) as response:
             return json.load(response)["data"]
 
     def wait_for(self, what: str, condition: Callable[[], Any]) -> Any:
@@ -135,7 +135,7 @@ def prometheus(endpoint: int, own_port: int, tmp_path: Path) -> Iterator[Prometh
             process.wait(timeout=20)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(timeout=10)
+            process.wait(timeout=60)
 
 
 def test_promtool_accepts_the_configuration_and_the_rules() -> None:

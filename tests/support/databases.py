@@ -105,26 +105,26 @@ def database(database_url: str, storage_clock: ManualClock) -> Iterator[Database
     opened = Database(database_url, clock=storage_clock)
     opened.open()
     yield opened
-    assert opened.close(timeout=10), "threads of the database did not end"
+    assert opened.close(timeout=60), "threads of the database did not end"
 
 
 def _answers(url: str) -> bool:
     try:
-        psycopg.connect(url, connect_timeout=2).close()
+        psycopg.connect(url, connect_timeout=10).close()
     except psycopg.OperationalError:
         return False
     return True
 
 
 def _administer(url: str, statement: str) -> None:
-    with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
+    with psycopg.connect(url, autocommit=True, connect_timeout=60) as connection:
         connection.execute("SET lock_timeout = '10s'")
         connection.execute(statement.encode())
 
 
 def _empty(url: str) -> None:
     """Delete all rows: for so few, much quicker than TRUNCATE, which makes new files."""
-    with psycopg.connect(url, connect_timeout=5) as connection:
+    with psycopg.connect(url, connect_timeout=60) as connection:
         connection.execute("SET lock_timeout = '10s'")
         for model in reversed(MODELS):
             connection.execute(f'DELETE FROM "{model._meta.table_name}"'.encode())

@@ -9,7 +9,7 @@ from typing import Any
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
-WAIT = 10.0
+WAIT = 60.0
 
 
 class FeedRefusedError(Exception):

@@ -39,7 +39,7 @@ from wavisor.storage.models import User
 from wavisor.whatsapp.events import MessageReceived, Person, ReceiptReceived
 from wavisor.whatsapp.scripted import ScriptedDriver, ScriptedSession
 
-WAIT = 15.0
+WAIT = 60.0
 
 
 class EventLog:
@@ -325,7 +325,7 @@ def _close(gateway: Gateway) -> None:
     gateway.driver.close()
     gateway.timers.close()
     gateway.observer.close()
-    assert gateway.database.close(timeout=10), "threads of the database did not end"
+    assert gateway.database.close(timeout=60), "threads of the database did not end"
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ from wavisor.storage import Database
 
 SECRET = SecretStr("a secret that only the tests of this gateway know")
 PASSWORD = "correct horse battery staple"
-WAIT = 15.0
+WAIT = 60.0
 
 T = TypeVar("T")
 

@@ -47,7 +47,7 @@ from wavisor.storage import (
 )
 from wavisor.whatsapp.scripted import ScriptedDriver, ScriptedSession
 
-TIMEOUT = 10.0
+TIMEOUT = 60.0
 
 
 class CountingObserver(SilentInstanceObserver):

@@ -42,7 +42,7 @@ __all__ = [
 
 ROOT = Path(__file__).parents[2]
 SERVE = (sys.executable, str(ROOT / "main.py"), "serve")
-PATIENCE = 30.0
+PATIENCE = 60.0
 START_SECONDS = 60.0
 """What a start may take on a busy machine with cold caches, be it only to fail."""
 STOP_SECONDS = 12.0
@@ -392,12 +392,12 @@ def mounted() -> Iterator[Callable[[Path, str], None]]:
 
         def mount(directory: Path, options: str) -> None:
             command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(directory)]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
             if done.returncode != 0:
                 pytest.skip(f"this user may not mount file systems: {done.stderr.strip()}")
             # Lazily: whatever a failed test left open must not keep it.
             unmount = ["umount", "--lazy", str(directory)]
-            stack.callback(subprocess.run, unmount, check=True, timeout=10)
+            stack.callback(subprocess.run, unmount, check=True, timeout=60)
 
         yield mount
 

@@ -19,7 +19,7 @@ from wavisor.sandbox.client import SandboxControl
 
 __all__ = ["Answer", "Feed", "Instance", "Owner"]
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 PASSWORD = "correct horse battery staple"
 
 Event = dict[str, Any]

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-WAIT = 15.0
+WAIT = 60.0
 
 
 @dataclass

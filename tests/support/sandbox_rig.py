@@ -27,7 +27,7 @@ from wavisor.sandbox.tokens import Tokens
 
 ROOT = Path(__file__).resolve().parents[2]
 DRIVER = ROOT / "tests" / "e2e" / "sandbox_client_driver.py"
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds that anything a client does may take."""
 
 _PRINT_TOKENS = """

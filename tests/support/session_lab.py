@@ -14,7 +14,7 @@ from wavisor.whatsapp.driver import NeonizeDriver, Redirect
 from wavisor.whatsapp.events import Answer, Event, Exited
 from wavisor.whatsapp.port import Session, SessionSpec
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 T = TypeVar("T")
 E = TypeVar("E")
 

@@ -27,7 +27,7 @@ from wavisor.actors.supervisor import (
     run_root,
 )
 
-WAIT = 20.0
+WAIT = 60.0
 """Seconds after which a test gives up waiting for what must happen."""
 
 AT_ONCE = Backoff.none()

@@ -390,7 +390,7 @@ def test_a_password_is_asked_for_twice_at_a_terminal(
         assert process.wait(timeout=30) == code
     finally:
         process.kill()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
         os.close(parent)
     assert b"correct horse" not in shown
     assert (b"Operator ops@example.com created" in shown) is (code == 0)

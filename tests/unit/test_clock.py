@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.manual_clock import ManualClock
 from wavisor.clock import SystemClock, ThreadedTimers, format_time
 
-WAIT = 20.0
+WAIT = 60.0
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from wavisor.whatsapp.person import Person
 from wavisor.whatsapp.query_results import Done, People
 from wavisor.whatsapp.scripted import ScriptedSession, SlowSession
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 SOMEBODY = "15550101@s.whatsapp.net"
 BLOCK = queries.SetBlocked(person=SOMEBODY, blocked=True)
 LIST = queries.BlockList()

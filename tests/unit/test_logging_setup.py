@@ -240,11 +240,11 @@ def test_all_stacks_are_dumped_with_the_names_of_their_threads(lines) -> None:
     thread = threading.Thread(target=wait_in_a_function_of_its_own, name="instance-ins_1")
     thread.start()
     try:
-        assert ready.wait(timeout=10)
+        assert ready.wait(timeout=60)
         dump_stacks()
     finally:
         leave.set()
-        thread.join(timeout=10)
+        thread.join(timeout=60)
     stacks = {line["thread"]: line["stack"] for line in lines() if line["event"] == "stack"}
     assert "wait_in_a_function_of_its_own" in stacks["instance-ins_1"]
     assert "dump_stacks" in stacks["MainThread"]
@@ -292,7 +292,7 @@ def test_sigusr1_dumps_all_stacks_and_the_process_lives_on() -> None:
         out, _ = process.communicate(timeout=30)
     finally:
         process.kill()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
         for stream in (process.stdin, process.stdout, process.stderr):
             stream.close()
     assert set(dumped) == {"MainThread", "actor-1", "stack-dump"}

@@ -17,7 +17,7 @@ from wavisor.netguard import GuardedResolver, TargetRule
 
 INTRANET = TargetRule(allow_private=True)
 PUBLIC = TargetRule()
-PATIENCE = Patience(total=10.0, idle=5.0)
+PATIENCE = Patience(total=60.0, idle=30.0)
 
 Answer = Callable[[str, asyncio.StreamWriter], Awaitable[None]]
 

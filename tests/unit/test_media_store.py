@@ -154,7 +154,7 @@ def test_receiving_that_is_cancelled_before_its_file_is_there_leaves_nothing(
 
     def slow_new_file(suffix: str) -> Path:
         begun.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         return new_file(suffix)
 
     monkeypatch.setattr(store, "_new_file", slow_new_file)

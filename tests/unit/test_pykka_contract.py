@@ -16,7 +16,7 @@ import pytest
 from pykka._envelope import Envelope
 from pykka.messages import _ActorStop
 
-WAIT = 20.0
+WAIT = 60.0
 NEVER = 0.1  # seconds in which something that must not happen gets its chance
 
 

@@ -27,7 +27,7 @@ from wavisor.actors.ask import (
 from wavisor.actors.mailbox import Reply, TimedEnvelope
 from wavisor.actors.supervisor import ExitReason, SupervisedActor
 
-WAIT = 20.0
+WAIT = 60.0
 
 
 class Worker(SupervisedActor):

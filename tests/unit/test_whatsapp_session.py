@@ -20,7 +20,7 @@ from wavisor.whatsapp.port import SessionSpec
 from wavisor.whatsapp.session import MAX_QUEUED, ProcessSession
 
 INSTANCE = new_id(Kind.INSTANCE)
-PATIENCE = 5.0
+PATIENCE = 60.0
 
 
 class Peer:

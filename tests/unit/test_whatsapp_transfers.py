@@ -19,7 +19,7 @@ from wavisor.whatsapp.content import MediaFile, MediaKind
 from wavisor.whatsapp.events import Failure
 from wavisor.whatsapp.transfers import REUSED_FOR, STUCK_AFTER, Downloads, TransferError, Uploads
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -140,16 +140,18 @@ def test_a_slow_upload_goes_on_and_serves_the_next_try(tmp_path: Path) -> None:
 
 
 def test_an_upload_that_hangs_for_long_is_begun_anew(tmp_path: Path) -> None:
-    release, server = threading.Event(), Server()
+    begun, release, server = threading.Event(), threading.Event(), Server()
 
     def upload(content: bytes, kind: MediaKind) -> object:
         number = server.upload(content, kind)
+        begun.set()
         assert number == 2 or release.wait(PATIENCE)
         return number
 
     files, file = Uploads(upload, now=lambda: server.now), saved(tmp_path / "a")
     with pytest.raises(TransferError):
         files.take(file, "image", 0.01)
+    assert begun.wait(PATIENCE)  # which its thread may not have come to in that time
     server.now = STUCK_AFTER
     assert files.take(file, "image", PATIENCE) == 2
     release.set()

@@ -438,7 +438,7 @@ class ScriptedDriver:
                 return session
         raise LookupError(instance_id)
 
-    def wait_for(self, count: int, instance_id: str | None = None, timeout: float = 5.0) -> None:
+    def wait_for(self, count: int, instance_id: str | None = None, timeout: float = 30.0) -> None:
         """Wait until ``count`` sessions (of one instance, or of all) have been opened.
 
         Raises:
