@@ -18,6 +18,7 @@ from wavisor.storage import (
     NewCampaign,
     NewRecipient,
     QueueLimits,
+    campaign_recipients,
     campaign_release,
     campaigns,
     instances,
@@ -40,11 +41,11 @@ def running(database: Database) -> tuple[str, str]:
         instances=(instance,),
     )
     campaign = write(campaigns.create, scope, new).id
-    token = write(campaigns.begin_import, scope, campaign)
+    token = write(campaign_recipients.begin_import, scope, campaign)
     chat = "15550101@s.whatsapp.net"
     to = [NewRecipient(chat, chat, {"type": "text", "text": "hello"}, "hello")]
-    write(campaigns.add_recipients, scope, campaign, token, 0, to)
-    write(campaigns.finish_import, scope, campaign, token, length=1, duplicates=0)
+    write(campaign_recipients.add_recipients, scope, campaign, token, 0, to)
+    write(campaign_recipients.finish_import, scope, campaign, token, length=1, duplicates=0)
     drafts = [CampaignStatus.DRAFT]
     write(campaigns.set_status, scope, campaign, CampaignStatus.RUNNING, out_of=drafts)
     return campaign, instance

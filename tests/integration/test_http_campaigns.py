@@ -12,7 +12,7 @@ from support.forms import form
 from support.gateway import GatewayLab
 from support.http import Answer, Member
 from wavisor.actors.instances import InstanceUnavailableError
-from wavisor.storage import campaigns
+from wavisor.storage import campaign_recipients
 
 PATH = "/api/campaigns"
 TEMPLATE = {
@@ -321,7 +321,7 @@ def test_recipients_that_do_not_fit_are_named_and_nobody_is_added(
 
 
 def test_there_is_a_bound_on_recipients(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(campaigns, "RECIPIENT_LIMIT", 2)
+    monkeypatch.setattr(campaign_recipients, "RECIPIENT_LIMIT", 2)
     campaign = desk.create()
     refused = desk.add(campaign, *(person(number) for number in range(3)))
     assert (refused.status, refused.problem) == (409, "limit-reached")

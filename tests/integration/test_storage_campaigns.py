@@ -25,6 +25,7 @@ from wavisor.storage import (
     NewRecipient,
     QueueLimits,
     Scope,
+    campaign_recipients,
     campaign_release,
     campaigns,
     instances,
@@ -63,10 +64,12 @@ def draft(database: Database, count: int = COUNT) -> tuple[Scope, str, str]:
 
 
 def fill(database: Database, scope: Scope, campaign: str, first: int, last: int) -> None:
-    token = database.write_wait(campaigns.begin_import, scope, campaign)
+    token = database.write_wait(campaign_recipients.begin_import, scope, campaign)
     new = [recipient(number) for number in range(first, last)]
-    added = database.write_wait(campaigns.add_recipients, scope, campaign, token, 0, new)
-    database.write_wait(campaigns.finish_import, scope, campaign, token, length=added, duplicates=0)
+    added = database.write_wait(campaign_recipients.add_recipients, scope, campaign, token, 0, new)
+    database.write_wait(
+        campaign_recipients.finish_import, scope, campaign, token, length=added, duplicates=0
+    )
 
 
 def start(database: Database, scope: Scope, campaign: str) -> None:
@@ -120,26 +123,30 @@ def test_kills_in_the_middle_repeat_nobody_and_leave_nobody_out(
 
 def test_what_a_dead_import_left_never_counts(database: Database) -> None:
     scope, campaign, _ = draft(database, 2)
-    token = database.write_wait(campaigns.begin_import, scope, campaign)
+    token = database.write_wait(campaign_recipients.begin_import, scope, campaign)
     new = [recipient(number) for number in range(10, 15)]
-    assert database.write_wait(campaigns.add_recipients, scope, campaign, token, 0, new) == 5
+    assert (
+        database.write_wait(campaign_recipients.add_recipients, scope, campaign, token, 0, new) == 5
+    )
     # Its process dies here. Until its lease is over nobody else may begin.
     with pytest.raises(Conflict):
-        database.write_wait(campaigns.begin_import, scope, campaign)
-    assert len(database.read_wait(campaigns.list_recipients, scope, campaign, limit=10)) == 2
-    assert database.read_wait(campaigns.results, scope, campaign) == {"pending": 2}
+        database.write_wait(campaign_recipients.begin_import, scope, campaign)
+    assert (
+        len(database.read_wait(campaign_recipients.list_recipients, scope, campaign, limit=10)) == 2
+    )
+    assert database.read_wait(campaign_recipients.results, scope, campaign) == {"pending": 2}
 
 
 def test_an_import_whose_lease_is_over_gives_way(database: Database, storage_clock: object) -> None:
     scope, campaign, _ = draft(database, 2)
-    old = database.write_wait(campaigns.begin_import, scope, campaign)
+    old = database.write_wait(campaign_recipients.begin_import, scope, campaign)
     new = [recipient(number) for number in range(10, 15)]
-    database.write_wait(campaigns.add_recipients, scope, campaign, old, 0, new)
+    database.write_wait(campaign_recipients.add_recipients, scope, campaign, old, 0, new)
     storage_clock.advance(121)  # type: ignore[attr-defined]
     fill(database, scope, campaign, 12, 14)
     with pytest.raises(Conflict):
-        database.write_wait(campaigns.add_recipients, scope, campaign, old, 5, new)
-    listed = database.read_wait(campaigns.list_recipients, scope, campaign, limit=10)
+        database.write_wait(campaign_recipients.add_recipients, scope, campaign, old, 5, new)
+    listed = database.read_wait(campaign_recipients.list_recipients, scope, campaign, limit=10)
     numbers = [one.position for one in listed]
     assert numbers == [0, 1, 2, 3]
     assert listed[2].chat == recipient(12).chat
@@ -246,12 +253,14 @@ def test_the_file_of_a_campaign_is_kept_until_it_ended(
 
 def test_an_import_that_ended_cannot_be_given_up(database: Database) -> None:
     scope, campaign, _ = draft(database, 2)
-    token = database.write_wait(campaigns.begin_import, scope, campaign)
-    database.write_wait(campaigns.add_recipients, scope, campaign, token, 0, [recipient(10)])
-    finish = partial(campaigns.finish_import, length=1, duplicates=0)
+    token = database.write_wait(campaign_recipients.begin_import, scope, campaign)
+    database.write_wait(
+        campaign_recipients.add_recipients, scope, campaign, token, 0, [recipient(10)]
+    )
+    finish = partial(campaign_recipients.finish_import, length=1, duplicates=0)
     if database.engine_name == "sqlite":
         database.write_wait(finish, scope, campaign, token)
-        database.write_wait(campaigns.cancel_import, scope, campaign, token)
+        database.write_wait(campaign_recipients.cancel_import, scope, campaign, token)
     else:
         finishing, may_commit = threading.Event(), threading.Event()
 
@@ -262,9 +271,9 @@ def test_an_import_that_ended_cannot_be_given_up(database: Database) -> None:
 
         ended = database.write(finish_slowly)
         assert finishing.wait(60)
-        given_up = database.write(campaigns.cancel_import, scope, campaign, token)
+        given_up = database.write(campaign_recipients.cancel_import, scope, campaign, token)
         until_somebody_waits(database)
         may_commit.set()
         ended.result(60)
         given_up.result(60)
-    assert database.read_wait(campaigns.results, scope, campaign) == {"pending": 3}
+    assert database.read_wait(campaign_recipients.results, scope, campaign) == {"pending": 3}

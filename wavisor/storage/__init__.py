@@ -13,6 +13,7 @@ from __future__ import annotations
 from wavisor.storage import (
     accounts,
     audit,
+    campaign_recipients,
     campaign_release,
     campaigns,
     chat_addresses,
@@ -212,6 +213,7 @@ __all__ = [
     "UserRecord",
     "accounts",
     "audit",
+    "campaign_recipients",
     "campaign_release",
     "campaigns",
     "chat_addresses",

@@ -1,62 +1,36 @@
-"""Campaigns of a tenant and their recipients.
-
-Recipients are taken in by portions, so that no other write waits for long. They count only from
-the moment at which all of them are there: until then their positions lie above the campaign's
-``total``, and what a crash left there is removed by the next import.
-"""
+"""Campaigns of a tenant; their recipients are in ``campaign_recipients``."""
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 
-import peewee
-
-from wavisor.domain import CampaignStatus, RecipientStatus
+from wavisor.domain import CampaignStatus
 from wavisor.ids import Kind, new_id
 from wavisor.storage import current, quotas
 from wavisor.storage.campaign_records import (
     CampaignRecord,
     NewCampaign,
-    NewRecipient,
-    RecipientRecord,
 )
 from wavisor.storage.errors import Conflict, NotFound, TooMany
-from wavisor.storage.models import Campaign, CampaignRecipient, Message
+from wavisor.storage.models import Campaign
 from wavisor.storage.records import Page
 from wavisor.storage.scope import Scope
 
 __all__ = [
-    "IMPORT_PORTION",
-    "RECIPIENT_LIMIT",
-    "add_recipients",
-    "begin_import",
-    "cancel_import",
+    "campaign_record",
     "create",
     "delete",
-    "finish_import",
     "get",
     "list_page",
-    "list_recipients",
-    "list_unsent",
-    "results",
+    "load",
+    "lock",
+    "locked",
     "set_status",
 ]
 
-RECIPIENT_LIMIT = 100_000
-"""Recipients of one campaign."""
 CAMPAIGN_LIMIT = 1000
 """Campaigns that a subscription may have."""
-IMPORT_PORTION = 500
-"""Recipients that are best added at a time."""
-_LEASE = timedelta(minutes=2)
-"""After this an import that added nothing counts as left by a process that died."""
-
-_UNSENT = ("queued",)
-_ROWS = 100
-"""In one INSERT: its values must not be more than SQLite takes, 32,766."""
 
 
 def create(scope: Scope, campaign: NewCampaign) -> CampaignRecord:
@@ -131,7 +105,7 @@ def set_status(
         NotFound: The tenant has no such campaign.
         Conflict: It is not in one of the statuses ``out_of``, or is being filled.
     """
-    row = _lock(scope, campaign_id)
+    row = lock(scope, campaign_id)
     if CampaignStatus(row.status) not in out_of:
         raise Conflict(f"the campaign is {row.status}")
     now = current.now()
@@ -143,7 +117,7 @@ def set_status(
     if status is CampaignStatus.CANCELLED:
         values["finished_at"] = now
     scope.update(Campaign, **values).where(Campaign.id == campaign_id).execute()
-    return _load(scope, campaign_id)
+    return load(scope, campaign_id)
 
 
 def delete(scope: Scope, campaign_id: str) -> CampaignRecord:
@@ -153,223 +127,11 @@ def delete(scope: Scope, campaign_id: str) -> CampaignRecord:
         NotFound: The tenant has no such campaign.
         Conflict: It is running.
     """
-    row = _lock(scope, campaign_id)
+    row = lock(scope, campaign_id)
     if row.status == CampaignStatus.RUNNING.value:
         raise Conflict("the campaign is running")
     scope.delete(Campaign).where(Campaign.id == campaign_id).execute()
     return campaign_record(row)
-
-
-# Recipients
-
-
-def begin_import(scope: Scope, campaign_id: str) -> str:
-    """Begin to add recipients to a draft. A write.
-
-    Returns:
-        What :func:`add_recipients` and :func:`finish_import` want to see.
-
-    Raises:
-        NotFound: The tenant has no such campaign.
-        Conflict: It is no draft, or recipients are being added already.
-    """
-    row = _lock(scope, campaign_id)
-    now = current.now()
-    if row.status != CampaignStatus.DRAFT.value:
-        raise Conflict(f"the campaign is {row.status}")
-    if row.import_until is not None and row.import_until > now:
-        raise Conflict("recipients are being added at this moment")
-    _remove_unfinished(row)
-    token = secrets.token_hex(16)
-    scope.update(Campaign, import_token=token, import_until=now + _LEASE).where(
-        Campaign.id == campaign_id
-    ).execute()
-    return token
-
-
-def add_recipients(
-    scope: Scope, campaign_id: str, token: str, first: int, recipients: Sequence[NewRecipient]
-) -> int:
-    """Add a portion of recipients, who do not count yet. A write.
-
-    Args:
-        scope: The tenant.
-        campaign_id: Which campaign.
-        token: Of the import.
-        first: How many this import has added before.
-        recipients: Who, in the order in which they are written to.
-
-    Returns:
-        How many were new; the others have a message of this campaign already.
-
-    Raises:
-        Conflict: The import was given up, or there are too many.
-    """
-    row = _importing(scope, campaign_id, token)
-    if row.total + first + len(recipients) > RECIPIENT_LIMIT:
-        raise TooMany("recipients", RECIPIENT_LIMIT)
-    known = {
-        one.chat
-        for one in CampaignRecipient.select(CampaignRecipient.chat).where(
-            CampaignRecipient.campaign == campaign_id,
-            CampaignRecipient.chat.in_([one.chat for one in recipients]),
-        )
-    }
-    new = {one.chat: one for one in recipients if one.chat not in known}
-    rows = [
-        {
-            "campaign": campaign_id,
-            "position": row.total + first + number,
-            "chat": one.chat,
-            "recipient": one.recipient,
-            "content": one.content,
-            "text": one.text,
-            "status": RecipientStatus.PENDING.value,
-        }
-        for number, one in enumerate(new.values())
-    ]
-    for start in range(0, len(rows), _ROWS):
-        CampaignRecipient.insert_many(rows[start : start + _ROWS]).execute()
-    scope.update(Campaign, import_until=current.now() + _LEASE).where(
-        Campaign.id == campaign_id
-    ).execute()
-    return len(rows)
-
-
-def finish_import(
-    scope: Scope, campaign_id: str, token: str, *, length: int, duplicates: int
-) -> CampaignRecord:
-    """Let the recipients that were added count. A write.
-
-    Args:
-        scope: The tenant.
-        campaign_id: Which campaign.
-        token: Of the import.
-        length: How many it has added.
-        duplicates: How many were left out because they are in the campaign already.
-
-    Raises:
-        Conflict: The import was given up meanwhile.
-    """
-    row = _importing(scope, campaign_id, token)
-    scope.update(
-        Campaign,
-        total=row.total + length,
-        duplicates=row.duplicates + duplicates,
-        import_token=None,
-        import_until=None,
-    ).where(Campaign.id == campaign_id).execute()
-    return _load(scope, campaign_id)
-
-
-def cancel_import(scope: Scope, campaign_id: str, token: str) -> None:
-    """Remove what an import has added so far. A write."""
-    row = _locked(scope, campaign_id)
-    if row is None or row.import_token != token:
-        return
-    _remove_unfinished(row)
-    scope.update(Campaign, import_token=None, import_until=None).where(
-        Campaign.id == campaign_id
-    ).execute()
-
-
-def list_recipients(
-    scope: Scope, campaign_id: str, *, limit: int, after: int = -1
-) -> tuple[RecipientRecord, ...]:
-    """Return recipients with what became of their messages, in order.
-
-    Args:
-        scope: The tenant.
-        campaign_id: Which campaign.
-        limit: How many at most.
-        after: Only those at higher positions.
-
-    Raises:
-        NotFound: The tenant has no such campaign.
-    """
-    campaign = _load(scope, campaign_id)
-    rows: Any = (
-        CampaignRecipient.select(
-            CampaignRecipient.position,
-            CampaignRecipient.chat,
-            CampaignRecipient.recipient,
-            CampaignRecipient.status,
-            Message.id,
-            Message.status.alias("message_status"),
-            Message.failure,
-            Message.sent_at,
-            Message.delivered_at,
-            Message.read_at,
-        )
-        .join(
-            Message,
-            peewee.JOIN.LEFT_OUTER,
-            on=(CampaignRecipient.message == Message.position),
-        )
-        .where(
-            CampaignRecipient.campaign == campaign_id,
-            CampaignRecipient.position > after,
-            CampaignRecipient.position < campaign.total,
-        )
-        .order_by(CampaignRecipient.position)
-        .limit(limit)
-        .namedtuples()
-    )
-    return tuple(
-        RecipientRecord(
-            position=row.position,
-            chat=row.chat,
-            recipient=row.recipient,
-            status=RecipientStatus(row.status),
-            message_id=row.id,
-            message_status=row.message_status,
-            failure=row.failure,
-            sent_at=row.sent_at,
-            delivered_at=row.delivered_at,
-            read_at=row.read_at,
-        )
-        for row in rows
-    )
-
-
-def results(scope: Scope, campaign_id: str) -> dict[str, int]:
-    """Return how many recipients are how far: by the status of their message, or their own.
-
-    Raises:
-        NotFound: The tenant has no such campaign.
-    """
-    campaign = _load(scope, campaign_id)
-    own: Any = (
-        CampaignRecipient.select(CampaignRecipient.status, peewee.fn.COUNT(1))
-        .where(
-            CampaignRecipient.campaign == campaign_id,
-            CampaignRecipient.position < campaign.total,
-            CampaignRecipient.message.is_null(),
-        )
-        .group_by(CampaignRecipient.status)
-        .tuples()
-    )
-    sent: Any = (
-        CampaignRecipient.select(Message.status, peewee.fn.COUNT(1))
-        .join(Message, on=(CampaignRecipient.message == Message.position))
-        .where(CampaignRecipient.campaign == campaign_id)
-        .group_by(Message.status)
-        .tuples()
-    )
-    # One whose message was deleted since was released, and more is not known.
-    return {**dict(own), **dict(sent)}
-
-
-def list_unsent(scope: Scope, campaign_id: str, *, limit: int = 1000) -> list[tuple[str, str]]:
-    """Return messages of a campaign that wait in a queue: instance and id of each."""
-    rows: Any = (
-        scope.select(Message, Message.instance, Message.id)
-        .join(CampaignRecipient, on=(CampaignRecipient.message == Message.position))
-        .where(CampaignRecipient.campaign == campaign_id, Message.status.in_(_UNSENT))
-        .limit(limit)
-        .tuples()
-    )
-    return [(instance_id, message_id) for instance_id, message_id in rows]
 
 
 def campaign_record(row: Any) -> CampaignRecord:
@@ -402,32 +164,30 @@ def campaign_record(row: Any) -> CampaignRecord:
     )
 
 
-def _load(scope: Scope, campaign_id: str) -> CampaignRecord:
+def load(scope: Scope, campaign_id: str) -> CampaignRecord:
+    """Return the tenant's campaign.
+
+    Raises:
+        NotFound: There is none of this id.
+    """
     record = get(scope, campaign_id)
     if record is None:
         raise NotFound("no such campaign")
     return record
 
 
-def _locked(scope: Scope, campaign_id: str) -> Any:
+def locked(scope: Scope, campaign_id: str) -> Any:
+    """Return the row of the tenant's campaign, held until the end of the transaction; or None."""
     return current.lock_rows(scope.select(Campaign).where(Campaign.id == campaign_id)).get_or_none()
 
 
-def _lock(scope: Scope, campaign_id: str) -> Any:
-    row = _locked(scope, campaign_id)
+def lock(scope: Scope, campaign_id: str) -> Any:
+    """Return the row of the tenant's campaign, held until the end of the transaction.
+
+    Raises:
+        NotFound: There is none of this id.
+    """
+    row = locked(scope, campaign_id)
     if row is None:
         raise NotFound("no such campaign")
     return row
-
-
-def _importing(scope: Scope, campaign_id: str, token: str) -> Any:
-    row = _lock(scope, campaign_id)
-    if row.import_token != token:
-        raise Conflict("the import was given up")
-    return row
-
-
-def _remove_unfinished(row: Any) -> None:
-    CampaignRecipient.delete().where(
-        CampaignRecipient.campaign == row.id, CampaignRecipient.position >= row.total
-    ).execute()

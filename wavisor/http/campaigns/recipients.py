@@ -43,7 +43,7 @@ from wavisor.storage import (
     Scope,
     TemplateRecord,
     audit,
-    campaigns,
+    campaign_recipients,
     instances,
     templates,
 )
@@ -116,7 +116,7 @@ async def list_recipients(call: Call[None, RecipientsQuery]) -> Reply:
         raise ProblemError(VALIDATION_FAILED, errors=[problem])
     after = decode_position(query.cursor)
     found = await call.services.database.fetch(
-        campaigns.list_recipients,
+        campaign_recipients.list_recipients,
         scope_of(call),
         call.path["id"],
         limit=query.most + 1,
@@ -155,7 +155,7 @@ class _Intake:
         call, scope, campaign_id = self._call, scope_of(self._call), self._campaign.id
         database = call.services.database
         try:
-            token = await database.commit(campaigns.begin_import, scope, campaign_id)
+            token = await database.commit(campaign_recipients.begin_import, scope, campaign_id)
         except Conflict as error:
             raise ProblemError(CAMPAIGN_STATE, f"It cannot be done: {error}.") from None
         try:
@@ -165,7 +165,7 @@ class _Intake:
                 _finish, scope, campaign_id, token, added, self._drafted - added, entry
             )
         except BaseException:
-            undo = database.commit(campaigns.cancel_import, scope, campaign_id, token)
+            undo = database.commit(campaign_recipients.cancel_import, scope, campaign_id, token)
             # In a task of its own: it has to happen even when this one is cancelled.
             await asyncio.shield(asyncio.ensure_future(undo))
             raise
@@ -189,7 +189,7 @@ class _Intake:
                 raise self._refusal()
             self._drafted += len(portion)
             added += await self._call.services.database.commit(
-                campaigns.add_recipients, scope, self._campaign.id, token, added, portion
+                campaign_recipients.add_recipients, scope, self._campaign.id, token, added, portion
             )
             if done:
                 return added
@@ -198,7 +198,7 @@ class _Intake:
         """Return whether these were the last ones, and what the next ones get."""
         portion = []
         taken = 0
-        for row in islice(rows, campaigns.IMPORT_PORTION):
+        for row in islice(rows, campaign_recipients.IMPORT_PORTION):
             taken += 1
             if isinstance(row, BadRow):
                 self._refuse(row.line, row.detail)
@@ -211,7 +211,7 @@ class _Intake:
                 self._refuse(number, "; ".join(details) or str(error))
             except ValueError as error:
                 self._refuse(number, str(error))
-        return taken < campaigns.IMPORT_PORTION, portion
+        return taken < campaign_recipients.IMPORT_PORTION, portion
 
     def _refuse(self, number: int, detail: str) -> None:
         self._refused += 1
@@ -264,7 +264,9 @@ async def _drafter(
 def _finish(
     scope: Scope, campaign_id: str, token: str, added: int, duplicates: int, entry: NewAudit
 ) -> CampaignRecord:
-    record = campaigns.finish_import(scope, campaign_id, token, length=added, duplicates=duplicates)
+    record = campaign_recipients.finish_import(
+        scope, campaign_id, token, length=added, duplicates=duplicates
+    )
     audit.append(scope.subscription_id, entry)
     return record
 

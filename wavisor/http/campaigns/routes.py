@@ -42,6 +42,7 @@ from wavisor.storage import (
     NewCampaign,
     Scope,
     audit,
+    campaign_recipients,
     campaigns,
     instances,
     media,
@@ -131,7 +132,9 @@ async def create_campaign(call: Call[CreateCampaign, None]) -> Reply:
 async def get_campaign(call: Call[None, None]) -> Reply:
     """Returns a campaign and what became of its messages so far."""
     record = await load_campaign(call)
-    found = await call.services.database.fetch(campaigns.results, scope_of(call), record.id)
+    found = await call.services.database.fetch(
+        campaign_recipients.results, scope_of(call), record.id
+    )
     return Reply(CampaignResults(**campaign_fields(record), results=found))
 
 
@@ -219,7 +222,9 @@ async def _take_back(call: Call[Empty, None]) -> None:
         InstanceUnavailableError: one did not; the messages of the others are taken back.
     """
     scope = scope_of(call)
-    unsent = await call.services.database.fetch(campaigns.list_unsent, scope, call.path["id"])
+    unsent = await call.services.database.fetch(
+        campaign_recipients.list_unsent, scope, call.path["id"]
+    )
     silent: dict[str, InstanceUnavailableError] = {}
     for instance_id, message_id in unsent:
         if instance_id in silent:
