@@ -27,7 +27,8 @@ from wavisor.whatsapp.events import (
     TemporaryBan,
 )
 from wavisor.whatsapp.port import SessionError
-from wavisor.whatsapp.scripted import ScriptedDriver, ScriptedSession, SlowSession
+from wavisor.whatsapp.scripted import ScriptedDriver, ScriptedSession
+from wavisor.whatsapp.scripted_defects import SlowSession
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 

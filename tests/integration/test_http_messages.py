@@ -13,7 +13,8 @@ from support.http import Answer, Member
 from support.scripted_sessions import NotesAndCrashes
 from wavisor.domain import Role
 from wavisor.whatsapp.commands import SendMessage
-from wavisor.whatsapp.scripted import ScriptedSession, SlowSession
+from wavisor.whatsapp.scripted import ScriptedSession
+from wavisor.whatsapp.scripted_defects import SlowSession
 
 TO = "+1 555 0199"
 CHAT = "15550199@s.whatsapp.net"

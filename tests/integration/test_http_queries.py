@@ -16,7 +16,7 @@ from wavisor.whatsapp import query_results as results
 from wavisor.whatsapp.commands import Query
 from wavisor.whatsapp.events import Failure
 from wavisor.whatsapp.person import Person
-from wavisor.whatsapp.scripted import SlowSession
+from wavisor.whatsapp.scripted_defects import SlowSession
 
 ANNA = Person(jid="77010001@lid", lid="77010001@lid", phone="+15550101")
 ANNA_JID = "15550101@s.whatsapp.net"

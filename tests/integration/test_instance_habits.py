@@ -19,7 +19,8 @@ from wavisor.whatsapp.commands import Command, Query, SendMessage
 from wavisor.whatsapp.events import Failure
 from wavisor.whatsapp.inbound import InboundContent
 from wavisor.whatsapp.queries import AnyQuery, MarkRead, RejectCall, SetPresence
-from wavisor.whatsapp.scripted import CrashesOnSend, ScriptedSession
+from wavisor.whatsapp.scripted import ScriptedSession
+from wavisor.whatsapp.scripted_defects import CrashesOnSend
 
 ANNA = session.Person(jid="77777@lid", lid="77777@lid", phone="+15550101")
 BERT = session.Person(jid="88888@lid", lid="88888@lid", phone="+15550102")

@@ -17,7 +17,7 @@ from wavisor.whatsapp.commands import Query, SendMessage
 from wavisor.whatsapp.events import Failure, Person
 from wavisor.whatsapp.queries import CheckNumbers
 from wavisor.whatsapp.query_results import CheckedNumber, CheckedNumbers
-from wavisor.whatsapp.scripted import SlowSession
+from wavisor.whatsapp.scripted_defects import SlowSession
 
 LONG, SHORT = "5511987654321", "551187654321"
 LONG_JID, SHORT_JID = f"{LONG}@s.whatsapp.net", f"{SHORT}@s.whatsapp.net"

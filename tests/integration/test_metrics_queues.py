@@ -22,7 +22,8 @@ from wavisor.storage import Database, InstanceRecord, Scope, instances, messages
 from wavisor.storage.errors import DatabaseBusy
 from wavisor.whatsapp.commands import SendMessage
 from wavisor.whatsapp.events import Failure
-from wavisor.whatsapp.scripted import ScriptedSession, SlowSession
+from wavisor.whatsapp.scripted import ScriptedSession
+from wavisor.whatsapp.scripted_defects import SlowSession
 
 
 def value(name: str, **labels: str) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wavisor.whatsapp.commands import Command, SendMessage
-from wavisor.whatsapp.scripted import CrashesOnSend
+from wavisor.whatsapp.scripted_defects import CrashesOnSend
 
 
 class NotesAndCrashes(CrashesOnSend):

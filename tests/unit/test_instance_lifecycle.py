@@ -29,7 +29,8 @@ from wavisor.whatsapp.events import (
     StreamReplaced,
     TemporaryBan,
 )
-from wavisor.whatsapp.scripted import NeverConnects, ScriptedDriver, SlowSession
+from wavisor.whatsapp.scripted import ScriptedDriver
+from wavisor.whatsapp.scripted_defects import NeverConnects, SlowSession
 
 
 @pytest.fixture

@@ -26,7 +26,8 @@ from wavisor.whatsapp.events import (
     UndecryptableMessage,
 )
 from wavisor.whatsapp.port import SessionError
-from wavisor.whatsapp.scripted import CrashesOnSend, ScriptedSession, SlowSession
+from wavisor.whatsapp.scripted import ScriptedSession
+from wavisor.whatsapp.scripted_defects import CrashesOnSend, SlowSession
 
 ECHO = "15550101@s.whatsapp.net"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -11,7 +11,7 @@ from support.instance_lab import InstanceLab, instance_lab
 from wavisor.actors.instance.messages import Disconnect, SettingsChanged
 from wavisor.domain import InstanceStatus, Reason
 from wavisor.whatsapp.events import ConnectFailed
-from wavisor.whatsapp.scripted import NeverConnects
+from wavisor.whatsapp.scripted_defects import NeverConnects
 
 PROXY = "socks5://somebody:secret@proxy.example:1080"
 OTHER = "http://proxy.example:3128"

@@ -23,7 +23,8 @@ from wavisor.whatsapp.commands import Query
 from wavisor.whatsapp.events import Answer, Failure
 from wavisor.whatsapp.person import Person
 from wavisor.whatsapp.query_results import Done, People
-from wavisor.whatsapp.scripted import ScriptedSession, SlowSession
+from wavisor.whatsapp.scripted import ScriptedSession
+from wavisor.whatsapp.scripted_defects import SlowSession
 
 PATIENCE = 60.0
 SOMEBODY = "15550101@s.whatsapp.net"

@@ -24,7 +24,8 @@ from wavisor.domain import MessageStatus
 from wavisor.storage import MessageRecord, Scope, messages
 from wavisor.whatsapp.commands import SendMessage
 from wavisor.whatsapp.events import Failure
-from wavisor.whatsapp.scripted import ScriptedSession, SlowSession
+from wavisor.whatsapp.scripted import ScriptedSession
+from wavisor.whatsapp.scripted_defects import SlowSession
 
 S = MessageStatus
 EVEN = PacingSettings(messages_per_minute=20, jitter=0, warm_up=WarmUp(days=0))

@@ -21,7 +21,7 @@ from wavisor.actors.suspensions import LookNow, Suspensions
 from wavisor.domain import InstanceStatus, Reason, WantedState
 from wavisor.storage import platform
 from wavisor.whatsapp.events import LoggedOut, TemporaryBan
-from wavisor.whatsapp.scripted import SlowSession
+from wavisor.whatsapp.scripted_defects import SlowSession
 
 
 @pytest.fixture

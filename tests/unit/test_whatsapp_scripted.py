@@ -11,13 +11,8 @@ from wavisor.whatsapp.commands import DownloadMedia, Ping, Probe, RequestPairing
 from wavisor.whatsapp.content import Text
 from wavisor.whatsapp.events import Answer, Connected, Event, Exited, Ready
 from wavisor.whatsapp.port import Session, SessionDriver, SessionError, SessionSpec
-from wavisor.whatsapp.scripted import (
-    CrashesOnSend,
-    NeverConnects,
-    ScriptedDriver,
-    ScriptedSession,
-    SlowSession,
-)
+from wavisor.whatsapp.scripted import ScriptedDriver, ScriptedSession
+from wavisor.whatsapp.scripted_defects import CrashesOnSend, NeverConnects, SlowSession
 
 I = "ins_1"  # noqa: E741 - stands in every line below
 SEND = SendMessage(instance=I, id="s", to="15550199@s.whatsapp.net", content=Text(text="hi"))

@@ -2,8 +2,8 @@
 
 :class:`ScriptedDriver` fulfils :mod:`wavisor.whatsapp.port` without any process. Its sessions
 record every command and answer like a healthy client; a test drives the rest (``show_qr``,
-``pair``, ``connect``, ``drop``, ``exit`` or any ``emit``). The subclasses of
-:class:`ScriptedSession` have exactly one defect each.
+``pair``, ``connect``, ``drop``, ``exit`` or any ``emit``). Sessions with exactly one defect each
+are in :mod:`wavisor.whatsapp.scripted_defects`.
 
 Events are delivered in the thread that causes them, one at a time and in order: what a callback
 causes itself is delivered after it returns.
@@ -51,16 +51,9 @@ from wavisor.whatsapp.port import Session, SessionError, SessionSpec
 from wavisor.whatsapp.queries import result_type
 from wavisor.whatsapp.query_results import Done
 
-__all__ = [
-    "CrashesOnSend",
-    "NeverConnects",
-    "ScriptedDriver",
-    "ScriptedSession",
-    "SlowSession",
-]
+__all__ = ["ScriptedDriver", "ScriptedSession"]
 
 SIGKILLED = -9
-ABORTED = -6
 SCRIPTED_JID = "15550100:1@s.whatsapp.net"
 PAIRING_CODE = "ABCD-1234"
 
@@ -284,60 +277,6 @@ class ScriptedSession:
             self._delivering = False
 
 
-class SlowSession(ScriptedSession):
-    """Answers no command, not even ``Stop``, until :meth:`release`; the grace ends in a kill.
-
-    The kill needs the driver's ``timers``; without them only :meth:`kill` ends it.
-    """
-
-    def __init__(
-        self, driver: ScriptedDriver, spec: SessionSpec, on_event: Callable[[str, Event], None]
-    ) -> None:
-        super().__init__(driver, spec, on_event)
-        self._held: list[Command] = []
-        self._released = False
-
-    def on_command(self, command: Command) -> None:
-        """Keep the command for later."""
-        if self._released:
-            super().on_command(command)
-        else:
-            self._held.append(command)
-
-    def stop(self, grace: float) -> None:
-        """Ask in vain, then kill after ``grace`` seconds."""
-        super().stop(grace)
-        if self.driver.timers is not None:
-            self.driver.timers.call_later(grace, self.kill)
-
-    def release(self) -> None:
-        """React to everything held back, in order, and be healthy from now on."""
-        with self._lock:
-            self._released = True
-            held, self._held = self._held, []
-            for command in held:
-                if self.alive:
-                    super().on_command(command)
-
-
-class NeverConnects(ScriptedSession):
-    """Gets ready and then nowhere: no QR, no login."""
-
-    def connect(self, jid: str | None = None) -> None:
-        """Stay where it is."""
-
-
-class CrashesOnSend(ScriptedSession):
-    """Aborts, as the Go runtime does, when it is to send a message."""
-
-    def on_command(self, command: Command) -> None:
-        """Die of a send, be healthy otherwise."""
-        if isinstance(command, SendMessage):
-            self.exit(ABORTED)
-        else:
-            super().on_command(command)
-
-
 class ScriptedDriver:
     """Implements ``SessionDriver`` with sessions that a test drives.
 
@@ -345,7 +284,7 @@ class ScriptedDriver:
         session_type: what :meth:`open` makes, unless :meth:`script` said otherwise.
         connects_by_itself: sessions with a known device log in as soon as they are opened.
         keys: ids of the instances that have a key store to begin with.
-        timers: needed by :class:`SlowSession` to be killed after its grace.
+        timers: needed by sessions that do not stop, to be killed after their grace.
 
     ``keys`` holds the ids of the instances that have a key store; ``files`` what
     ``DownloadMedia`` finds, by source; ``noted`` the ids of messages that were sent with a secret,
