@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -194,6 +195,26 @@ def test_main_py_without_arguments_serves(new_live: NewLive) -> None:
     with gateway.new_owner() as owner:
         assert owner.api("GET", "/api/instances").expect(200)["items"] == []
     assert gateway.stop() == 0
+
+
+def test_every_kind_of_actor_has_its_series_from_the_start(new_live: NewLive) -> None:
+    gateway = new_live().start()
+    with gateway.new_owner() as owner:
+        owner.create()
+        text = owner.api("GET", "/metrics").body.decode()
+    kinds = {
+        name: set(re.findall(rf'^{name}{{kind="(\w+)"', text, re.MULTILINE))
+        for name in (
+            "wavisor_actors",
+            "wavisor_actor_restarts_total",
+            "wavisor_actors_abandoned_total",
+            "wavisor_actor_mailbox_messages",
+        )
+    }
+    running = kinds.pop("wavisor_actors")
+    assert {"instance", "http"} <= running
+    for name, declared in kinds.items():
+        assert running <= declared, name
 
 
 def test_the_console_command_serves(new_live: NewLive) -> None:

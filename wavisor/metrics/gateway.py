@@ -35,7 +35,16 @@ class DatabaseJob(StrEnum):
     WRITE = "write"
 
 
-ACTOR_KINDS = ("event_bus", "webhooks", "housekeeping", "instances", "instance", "http")
+ACTOR_KINDS = (
+    "event_bus",
+    "webhooks",
+    "housekeeping",
+    "instances",
+    "instance",
+    "campaigns",
+    "suspensions",
+    "http",
+)
 RESTART_REASONS = ("error", "normal", "shutdown")
 
 BUILD = gauge(
