@@ -23,10 +23,12 @@ from wavisor.storage import (
     NewAudit,
     NotFound,
     PlatformSubscription,
+    Scope,
     SubscriptionFilter,
     accounts,
     audit,
     platform,
+    quotas,
 )
 
 __all__ = [
@@ -109,17 +111,21 @@ def set_tier(settings: Settings, subscription_id: str, tier: Tier) -> None:
         AdminError: there is no such subscription.
         StorageError: the database cannot be used.
     """
-    _change(
-        settings,
-        subscription_id,
-        lambda known: accounts.set_tier(known, tier) is not None,
-        NewAudit(
+
+    def change(known: str) -> NewAudit | None:
+        before = quotas.lock_subscription(Scope(known)).tier
+        accounts.set_tier(known, tier)
+        if before is tier:
+            return None
+        return NewAudit(
             actor_kind="system",
             actor_id=None,
             action="subscription.update",
+            before={"tier": before.value},
             after={"tier": tier.value},
-        ),
-    )
+        )
+
+    _change(settings, subscription_id, change)
 
 
 def set_suspended(settings: Settings, subscription_id: str, *, suspended: bool) -> bool:
@@ -132,27 +138,29 @@ def set_suspended(settings: Settings, subscription_id: str, *, suspended: bool) 
         AdminError: there is no such subscription.
         StorageError: the database cannot be used.
     """
-    action = "subscription.suspend" if suspended else "subscription.resume"
-    return _change(
-        settings,
-        subscription_id,
-        lambda known: platform.set_suspended(known, suspended=suspended),
-        NewAudit(actor_kind="system", actor_id=None, action=action),
-    )
+
+    def change(known: str) -> NewAudit | None:
+        if not platform.set_suspended(known, suspended=suspended):
+            return None
+        action = "subscription.suspend" if suspended else "subscription.resume"
+        return NewAudit(actor_kind="system", actor_id=None, action=action)
+
+    return _change(settings, subscription_id, change)
 
 
 def _change(
-    settings: Settings, subscription_id: str, change: Callable[[str], bool], entry: NewAudit
+    settings: Settings, subscription_id: str, change: Callable[[str], NewAudit | None]
 ) -> bool:
+    """Change a subscription; ``change`` returns what the audit trail says, None for no change."""
     known = normalise_id(subscription_id, Kind.SUBSCRIPTION)
     if known is None:
         raise AdminError(f"{subscription_id!r} is no id of a subscription, such as sub_01K9…")
 
     def apply() -> bool:
-        changed = change(known)
-        if changed:
+        entry = change(known)
+        if entry is not None:
             audit.append(known, replace(entry, target=known))
-        return changed
+        return entry is not None
 
     with _opened(settings) as database:
         try:

@@ -105,6 +105,11 @@ def test_a_suspended_subscription_stands_still_and_goes_on(
     email = gateway.get("/api/admin/users", token=operator.token).json["items"][-1]["email"]
     login = gateway.post("/api/auth/login", {"email": email, "password": PASSWORD})
     assert (login.status, login.problem) == (403, "subscription-suspended")
+    (entry,) = gateway.get(
+        f"/api/admin/audit?action=account.login_failed&target={tenant.user_id}",
+        token=operator.token,
+    ).json["items"]
+    assert entry["after"] == {"reason": "subscription_suspended"}
     renewal = {"refreshToken": tenant.refresh_token}
     refused = gateway.post("/api/auth/refresh", renewal)
     assert (refused.status, refused.problem) == (403, "subscription-suspended")
@@ -151,10 +156,42 @@ def test_any_instance_is_seen_with_its_actor_and_restarted_and_stopped(
     gateway.driver.wait_for(2)
     stopped = gateway.post(f"/api/admin/instances/{instance}/stop", {}, token=operator.token)
     assert (stopped.status, stopped.json["desired"]) == (202, "disconnected")
-    entries = gateway.get("/api/audit?action=instance.restart", token=tenant.token).json["items"]
-    assert [(one["actorId"], one["target"]) for one in entries] == [(operator.user_id, instance)]
+    (entry,) = gateway.get("/api/admin/audit?action=instance.restart", token=operator.token).json[
+        "items"
+    ]
+    told = (entry["actorKind"], entry["actorId"], entry["target"], entry["address"])
+    assert told == ("operator", operator.user_id, instance, "127.0.0.1")
     missing = gateway.post(f"/api/admin/instances/ins_{'0' * 26}/stop", {}, token=operator.token)
     assert missing.status == 404
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_a_tenant_is_told_what_an_operator_did_and_not_who_from_where(
+    gateway: GatewayLab, operator: Member, tenant: Member, form: str
+) -> None:
+    assert act(gateway, operator, tenant, "suspend").status == 200
+    assert act(gateway, operator, tenant, "resume").status == 200
+    path = f"/api/audit?action=subscription.*&format={form}"
+    for caller, known in ((tenant, False), (operator, True)):
+        where = "" if caller is tenant else "/admin"
+        answer = gateway.get(path.replace("/audit", f"{where}/audit"), token=caller.token)
+        body = answer.body.decode()
+        assert body.count("operator") == 2
+        assert (operator.user_id in body, "127.0.0.1" in body) == (known, known)
+
+
+def test_a_change_of_a_subscription_is_told_before_and_after(
+    gateway: GatewayLab, operator: Member, tenant: Member
+) -> None:
+    path = f"{SUBSCRIPTIONS}/{tenant.subscription_id}"
+    first = {"tier": "PRO", "overrides": {"requestsPerMinute": 5000}}
+    assert gateway.patch(path, first, token=operator.token).status == 200
+    assert gateway.patch(path, {"overrides": {}}, token=operator.token).status == 200
+    entries = gateway.get("/api/audit?action=subscription.update", token=tenant.token).json["items"]
+    assert [(one["before"], one["after"]) for one in entries] == [
+        ({"overrides": {"requestsPerMinute": 5000}}, {"overrides": {}}),
+        ({"tier": "BASIC", "overrides": {}}, first),
+    ]
 
 
 def test_the_supervision_tree_is_shown_live(

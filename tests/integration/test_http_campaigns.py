@@ -188,6 +188,12 @@ def test_who_opted_out_is_left_out_however_they_said_so(desk: Desk) -> None:
     assert desk.gateway.delete(path, token=desk.owner.token).status == 204
     assert desk.gateway.delete(path, token=desk.owner.token).status == 404
     assert desk.post("/api/opt-outs", {"person": "nobody"}).pointers == ["#/person"]
+    told = desk.get("/api/audit?action=optOut.*")["items"]
+    assert [(one["action"], one["target"]) for one in told] == [
+        ("optOut.remove", "15550100001@s.whatsapp.net"),
+        ("optOut.add", "15550100001@s.whatsapp.net"),
+    ]
+    assert told[0]["before"]["source"] == "api"
 
 
 def test_a_campaign_waits_for_an_instance_and_pauses_and_goes_on(gateway: GatewayLab) -> None:

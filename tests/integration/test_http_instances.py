@@ -62,8 +62,30 @@ def test_an_instance_is_created_read_renamed_and_deleted(gateway_on_both: Gatewa
     assert gateway.delete(f"/api/instances/{instance}", token=owner.token).status == 204
     assert gateway.get(f"/api/instances/{instance}", token=owner.token).status == 404
     assert gateway.delete(f"/api/instances/{instance}", token=owner.token).status == 404
-    actions = [entry.action for entry in gateway.user_audit_of(instance)]
+    entries = gateway.user_audit_of(instance)
+    actions = [entry.action for entry in entries]
     assert actions == ["instance.create", "instance.update", "instance.delete"]
+    assert (entries[1].before, entries[1].after) == ({"name": "Shop"}, {"name": "Till"})
+
+
+def test_changed_settings_are_audited_before_and_after_without_the_proxys_password(
+    gateway: GatewayLab, owner: Member
+) -> None:
+    instance = gateway.create_instance(owner)
+    proxy = "socks5://me:secret@8.8.8.8:1080"
+    for settings in ({"proxy": proxy, "defaultRegion": "DE"}, {"proxy": None}):
+        answer = gateway.patch(
+            f"/api/instances/{instance}", {"settings": settings}, token=owner.token
+        )
+        assert answer.status == 200, answer.body
+    first, second = (
+        entry for entry in gateway.user_audit_of(instance) if entry.action == "instance.update"
+    )
+    assert first.before == {"settings": {"proxy": None, "defaultRegion": None}}
+    assert first.after["settings"]["defaultRegion"] == "DE"
+    assert second.before == {"settings": {"proxy": first.after["settings"]["proxy"]}}
+    assert second.after == {"settings": {"proxy": None}}
+    assert "8.8.8.8" in str(first.after) and "secret" not in str((first, second))
 
 
 def test_every_command_is_audited_with_user_address_and_request(

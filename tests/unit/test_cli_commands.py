@@ -447,6 +447,7 @@ def test_subscriptions_are_listed_changed_and_suspended(
     assert line.split()[1:4] == ["BASIC", "active", "1"]
 
     assert admin("tier", identifier, "MAX") == 0
+    assert admin("tier", identifier, "MAX") == 0
     assert admin("suspend", identifier.lower()) == 0
     assert admin("suspend", identifier) == 0
     assert "suspended already" in capsys.readouterr().out
@@ -460,6 +461,8 @@ def test_subscriptions_are_listed_changed_and_suspended(
         "subscription.suspend",
         "subscription.resume",
     ]
+    changed = entries[-2]
+    assert (changed.before, changed.after) == ({"tier": "BASIC"}, {"tier": "MAX"})
 
 
 @pytest.mark.parametrize(

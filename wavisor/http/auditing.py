@@ -7,7 +7,10 @@ from typing import Any
 from wavisor.http.routing import Call
 from wavisor.storage import NewAudit
 
-__all__ = ["audit_entry", "author_of"]
+__all__ = ["OPERATOR", "audit_entry", "author_of"]
+
+OPERATOR = "operator"
+"""The kind of actor that acts for the platform, in whosever subscription."""
 
 
 def audit_entry(
@@ -17,6 +20,7 @@ def audit_entry(
     *,
     before: dict[str, Any] | None = None,
     after: dict[str, Any] | None = None,
+    as_operator: bool = False,
 ) -> NewAudit:
     """Return an entry that names the user or the key, their address and the request.
 
@@ -26,10 +30,12 @@ def audit_entry(
         target: the id of what it was asked of.
         before: what was, as far as it changes.
         after: what is from now on.
+        as_operator: whether it was asked for on behalf of the platform.
     """
+    kind = OPERATOR if as_operator else "user" if call.principal.key is None else "api_key"
     return NewAudit(
         action=action,
-        actor_kind="user" if call.principal.key is None else "api_key",
+        actor_kind=kind,
         actor_id=author_of(call),
         target=target,
         before=before,

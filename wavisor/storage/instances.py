@@ -159,7 +159,7 @@ def update(
     *,
     name: str | None = None,
     settings: dict[str, Any] | None = None,
-) -> InstanceRecord:
+) -> tuple[InstanceRecord, InstanceRecord]:
     """Rename the tenant's instance, or patch its settings. A write.
 
     Args:
@@ -167,6 +167,9 @@ def update(
         instance_id: Which instance.
         name: The new name; None keeps it.
         settings: Merged into the stored ones key by key; a None removes its key.
+
+    Returns:
+        The instance as it was and as it is.
 
     Raises:
         NotFound: The tenant has no such instance.
@@ -181,7 +184,7 @@ def update(
         "name": stored.name if name is None else name,
         "settings": {key: value for key, value in merged.items() if value is not None},
     }
-    return _update(scope, instance_id, values)
+    return instance_record(stored), _update(scope, instance_id, values)
 
 
 def set_desired(scope: Scope, instance_id: str, desired: WantedState) -> InstanceRecord:

@@ -12,29 +12,41 @@ from wavisor.storage.scope import Scope
 __all__ = ["add", "list_page", "remove"]
 
 
-def add(scope: Scope, chat: str, source: str) -> OptOutRecord:
+def add(scope: Scope, chat: str, source: str) -> tuple[OptOutRecord, bool]:
     """Note that somebody wants no campaign; once, however often it is said. A write.
 
     Args:
         scope: The tenant.
         chat: JID of the person.
         source: ``api``, or ``keyword`` when they wrote it themselves.
+
+    Returns:
+        Since when they are on the list, and whether that is news.
     """
-    OptOut.insert(
-        subscription=scope.subscription_id, chat=chat, source=source, at=current.now()
-    ).on_conflict_ignore().execute()
-    row = scope.select(OptOut).where(OptOut.chat == chat).get()
-    return _record(row)
+    added = (
+        OptOut.insert(
+            subscription=scope.subscription_id, chat=chat, source=source, at=current.now()
+        )
+        .on_conflict_ignore()
+        .returning(OptOut)
+        .execute()
+    )
+    fresh = next(iter(added), None)
+    row = fresh or scope.select(OptOut).where(OptOut.chat == chat).get()
+    return _record(row), fresh is not None
 
 
-def remove(scope: Scope, chat: str) -> None:
-    """Let somebody get campaigns again. A write.
+def remove(scope: Scope, chat: str) -> OptOutRecord:
+    """Let somebody get campaigns again; return what was on the list. A write.
 
     Raises:
         NotFound: They are not on the list.
     """
-    if not scope.delete(OptOut).where(OptOut.chat == chat).execute():
+    gone = scope.delete(OptOut).where(OptOut.chat == chat).returning(OptOut).execute()
+    row = next(iter(gone), None)
+    if row is None:
         raise NotFound("not on the list")
+    return _record(row)
 
 
 def list_page(scope: Scope, *, limit: int, after: int | None = None) -> Page[OptOutRecord]:

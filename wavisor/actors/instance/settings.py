@@ -6,6 +6,7 @@ Stored as JSON with camelCase names: of every group only what was set. ``pacing`
 
 from __future__ import annotations
 
+import re
 from typing import Any, Self
 
 import structlog
@@ -25,6 +26,8 @@ __all__ = [
 ]
 
 log = structlog.get_logger(__name__)
+
+_AROUND = re.compile(r"\A[\W_]+|[\W_]+\Z")
 
 
 class _Group(BaseModel):
@@ -130,11 +133,18 @@ def proxy_of(settings: dict[str, Any]) -> str | None:
     return None if proxy is None else str(proxy)
 
 
+def _bare(text: str) -> str:
+    """Return a text without letter case, and without what stands around its words, if any."""
+    folded = text.strip().casefold()
+    return _AROUND.sub("", folded) or folded
+
+
 class OptOutSettings(_Group):
     """By which words people say that they want no campaign."""
 
     keywords: tuple[str, ...] = Field(default=("STOP",), max_length=20)
-    """A message that is one of these, in any letter case, puts its sender on the opt-out list."""
+    """A message that is one of these puts its sender on the opt-out list; neither letter case nor
+    blanks and punctuation around it matter."""
 
     @field_validator("keywords")
     @classmethod
@@ -150,5 +160,5 @@ class OptOutSettings(_Group):
 
     def means(self, text: str | None) -> bool:
         """Tell whether a message says so."""
-        said = (text or "").strip().casefold()
-        return any(said == one.strip().casefold() for one in self.keywords)
+        said = _bare(text or "")
+        return bool(said) and any(said == _bare(one) for one in self.keywords)

@@ -182,7 +182,10 @@ class Accounts:
         if account is None or not proven:
             await self._database.commit(_note_failure, account, Action.LOGIN_FAILED, origin)
             return None
-        _refuse_suspended(account)
+        if account.subscription.suspended_at is not None:
+            why = {"reason": "subscription_suspended"}
+            await self._database.commit(_note_failure, account, Action.LOGIN_FAILED, origin, why)
+            raise ProblemError(SUBSCRIPTION_SUSPENDED)
         refresh = self._tokens.issue_refresh(account.user.id)
         try:
             session_id = await self._database.commit(_begin_session, account, refresh, origin)
@@ -323,7 +326,12 @@ def _refuse_suspended(account: AccountRecord) -> None:
         raise ProblemError(SUBSCRIPTION_SUSPENDED)
 
 
-def _note_failure(account: AccountRecord | None, action: Action, origin: Origin) -> None:
+def _note_failure(
+    account: AccountRecord | None,
+    action: Action,
+    origin: Origin,
+    after: dict[str, Any] | None = None,
+) -> None:
     # For unknown accounts too: an entry less would be a difference that can be measured.
     audit.append(
         account.subscription.id if account else None,
@@ -331,6 +339,7 @@ def _note_failure(account: AccountRecord | None, action: Action, origin: Origin)
             action=action.value,
             actor_kind="user",
             target=account.user.id if account else None,
+            after=after,
             address=origin.address,
             request_id=origin.request_id,
         ),

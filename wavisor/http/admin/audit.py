@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 from wavisor.clock import format_time
 from wavisor.http.admin.schemas import AuditEntry, AuditQuery, PlatformAuditQuery
+from wavisor.http.auditing import OPERATOR
 from wavisor.http.pagination import decode_cursor, encode_cursor
 from wavisor.http.permissions import Permission
 from wavisor.http.routing import Call, Content, Reply, Router
@@ -84,15 +86,25 @@ async def _list(call: Call[Any, Any], query: AuditQuery, subscription_id: str | 
         cursor=decode_cursor(query.cursor, Kind.AUDIT),
     )
     after = encode_cursor(page.next_cursor)
+    records = page.items
+    if Permission.OPERATOR not in call.principal.permissions:
+        records = tuple(_for_tenants(one) for one in records)
     if query.format == "csv":
         headers = {"Content-Disposition": 'attachment; filename="audit.csv"'}
         if after is not None:
             headers["X-Next-Cursor"] = after
         # Ten thousand lines take long enough for others to notice.
-        table = await asyncio.to_thread(_table, page.items)
+        table = await asyncio.to_thread(_table, records)
         return Reply(table, headers=headers, media_type=CSV_TYPE)
-    items = [_entry(record) for record in page.items]
+    items = [_entry(record) for record in records]
     return Reply(Page[AuditEntry](items=items, next_cursor=after))
+
+
+def _for_tenants(record: AuditRecord) -> AuditRecord:
+    """Leave out who of the platform's operators it was, and where they sit."""
+    if record.actor_kind != OPERATOR:
+        return record
+    return replace(record, actor_id=None, address=None)
 
 
 def _entry(record: AuditRecord) -> AuditEntry:

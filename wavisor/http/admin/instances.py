@@ -109,7 +109,7 @@ async def _command(
     record = await call.services.database.fetch(platform.get_instance, call.path["id"])
     if record is None:
         raise ProblemError(NOT_FOUND)
-    entry = audit_entry(call, action, record.id)
+    entry = audit_entry(call, action, record.id, as_operator=True)
     await call.services.database.commit(audit.append, record.subscription_id, entry)
     snapshot = await command(record.id)
     return Reply(state_model(record, snapshot), HTTPStatus.ACCEPTED)

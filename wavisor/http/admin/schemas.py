@@ -199,8 +199,11 @@ class AuditEntry(ApiModel):
     id: str
     at: Time
     subscription_id: str | None = Field(description="Null for an act of the platform.")
-    actor_kind: str = Field(description="`user`, `api_key`, or `system` for the gateway itself.")
-    actor_id: str | None
+    actor_kind: str = Field(
+        description="`user`, `api_key`, `operator` for whoever acts for the platform, or `system` "
+        "for the gateway itself."
+    )
+    actor_id: str | None = Field(description="Of an operator told to operators only.")
     action: str
     target: str | None
     before: dict[str, Any] | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -28,10 +28,13 @@ from wavisor.limits import limits_of
 from wavisor.storage import (
     NewAudit,
     PlatformSubscription,
+    Scope,
     SubscriptionFilter,
+    SubscriptionRecord,
     accounts,
     audit,
     platform,
+    quotas,
 )
 
 __all__ = ["router"]
@@ -93,18 +96,9 @@ async def get_subscription(call: Call[None, None]) -> Reply:
 )
 async def update_subscription(call: Call[UpdateSubscription, None]) -> Reply:
     """Changes name, tier or limits. Nothing is deleted by a limit that becomes lower."""
-    stored, body = (await _load(call)).subscription, call.body
-    fields = body.model_fields_set
-    before = {"name": stored.name, "tier": stored.tier.value, "overrides": stored.overrides}
-    after = body.model_dump(mode="json", include=fields)
-    entry = audit_entry(
-        call,
-        "subscription.update",
-        stored.id,
-        before={name: before[name] for name in fields},
-        after=after,
-    )
-    await call.services.database.commit(_update, stored.id, body, entry)
+    identifier = call.path["id"]
+    entry = audit_entry(call, "subscription.update", identifier, as_operator=True)
+    await call.services.database.commit(_update, identifier, call.body, entry)
     return Reply(_model(await _load(call)))
 
 
@@ -177,7 +171,7 @@ async def _load(call: Call[Any, Any]) -> PlatformSubscription:
 
 async def _suspend(call: Call[Empty, None], *, suspended: bool) -> Reply:
     action = "subscription.suspend" if suspended else "subscription.resume"
-    entry = audit_entry(call, action, call.path["id"])
+    entry = audit_entry(call, action, call.path["id"], as_operator=True)
     await call.services.database.commit(_set_suspended, call.path["id"], suspended, entry)
     call.application.access_changes.announce(call.path["id"])
     call.services.instances.suspensions_changed()
@@ -195,20 +189,32 @@ def _update(subscription_id: str, body: UpdateSubscription, entry: NewAudit) -> 
         "tier": lambda: accounts.set_tier(subscription_id, body.tier),  # type: ignore[arg-type]  # checked with the body
         "overrides": lambda: accounts.set_overrides(subscription_id, body.overrides),
     }
+    before = quotas.lock_subscription(Scope(subscription_id))
     for name in body.model_fields_set:
         steps[name]()
-    audit.append(subscription_id, entry)
+    after = quotas.get(Scope(subscription_id))
+    told = replace(entry, before=_trail(before, body), after=_trail(after, body))
+    audit.append(subscription_id, told)
+
+
+def _trail(record: SubscriptionRecord, body: UpdateSubscription) -> dict[str, Any]:
+    """Return what the audit trail tells of a subscription: what was asked to change."""
+    told = {"name": record.name, "tier": record.tier.value, "overrides": _overrides(record)}
+    return {name: value for name, value in told.items() if name in body.model_fields_set}
+
+
+def _overrides(record: SubscriptionRecord) -> dict[str, int | None]:
+    return {to_camel(name): value for name, value in (record.overrides or {}).items()}
 
 
 def _model(record: PlatformSubscription) -> AdminSubscription:
     stored = record.subscription
-    overrides = stored.overrides or {}
     return AdminSubscription(
         id=stored.id,
         name=stored.name,
         tier=stored.tier,
         limits=LimitsModel(**asdict(limits_of(stored))),
-        overrides={to_camel(name): value for name, value in overrides.items()},
+        overrides=_overrides(stored),
         suspended_at=stored.suspended_at,
         created_at=stored.created_at,
         users=record.users,

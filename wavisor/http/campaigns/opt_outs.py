@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
+from wavisor.clock import format_time
 from wavisor.http.auditing import audit_entry
 from wavisor.http.campaigns.routes import scope_of
 from wavisor.http.campaigns.schemas import OptOutModel, OptOutRequest
@@ -62,7 +64,7 @@ async def add_opt_out(call: Call[OptOutRequest, None]) -> Reply:
     except ValueError as error:
         problem = FieldProblem(detail=str(error), pointer="#/person")
         raise ProblemError(VALIDATION_FAILED, errors=[problem]) from None
-    entry = audit_entry(call, "optOut.add", None)
+    entry = audit_entry(call, "optOut.add", chat)
     return Reply(_model(await call.services.database.commit(_add, scope_of(call), chat, entry)))
 
 
@@ -77,20 +79,22 @@ async def add_opt_out(call: Call[OptOutRequest, None]) -> Reply:
 )
 async def remove_opt_out(call: Call[None, None]) -> Reply:
     """Lets somebody get campaigns again."""
-    entry = audit_entry(call, "optOut.remove", None)
+    entry = audit_entry(call, "optOut.remove", call.path["person"])
     await call.services.database.commit(_remove, scope_of(call), call.path["person"], entry)
     return Reply(status=HTTPStatus.NO_CONTENT)
 
 
 def _add(scope: Scope, chat: str, entry: NewAudit) -> OptOutRecord:
-    record = opt_outs.add(scope, chat, "api")
-    audit.append(scope.subscription_id, entry)
+    record, is_news = opt_outs.add(scope, chat, "api")
+    if is_news:
+        audit.append(scope.subscription_id, entry)
     return record
 
 
 def _remove(scope: Scope, chat: str, entry: NewAudit) -> None:
-    opt_outs.remove(scope, chat)
-    audit.append(scope.subscription_id, entry)
+    record = opt_outs.remove(scope, chat)
+    before = {"source": record.source, "at": format_time(record.at)}
+    audit.append(scope.subscription_id, replace(entry, before=before))
 
 
 def _model(record: OptOutRecord) -> OptOutModel:

@@ -133,10 +133,7 @@ async def update_instance(call: Call[UpdateInstance, None]) -> Reply:
     if body.settings is not None:
         changes = body.settings.model_dump(mode="json", by_alias=True, exclude_unset=True)
         _check_proxy(call, body.settings.proxy)
-    after = {"name": body.name, "settings": None if changes is None else shown_settings(changes)}
-    entry = audit_entry(
-        call, "instance.update", identifier, after={k: v for k, v in after.items() if v is not None}
-    )
+    entry = audit_entry(call, "instance.update", identifier)
     record = await call.services.database.commit(
         _update, _scope(call), identifier, body.name, changes, entry
     )
@@ -232,6 +229,19 @@ def _update(
     settings: dict[str, Any] | None,
     entry: NewAudit,
 ) -> InstanceRecord:
-    record = instances.update(scope, instance_id, name=name, settings=settings)
-    audit.append(scope.subscription_id, entry)
+    before, record = instances.update(scope, instance_id, name=name, settings=settings)
+    changed = {"name": name, "settings": settings}
+    told = replace(entry, before=_trail(before, changed), after=_trail(record, changed))
+    audit.append(scope.subscription_id, told)
     return record
+
+
+def _trail(record: InstanceRecord, changed: dict[str, Any]) -> dict[str, Any]:
+    """Return what the audit trail tells of an instance: what was asked to change, no secrets."""
+    told: dict[str, Any] = {}
+    if changed["name"] is not None:
+        told["name"] = record.name
+    if changed["settings"] is not None:
+        shown = shown_settings(record.settings)
+        told["settings"] = {name: shown.get(name) for name in changed["settings"]}
+    return told

@@ -102,7 +102,7 @@ class ApiKey(ApiModel):
     created_by: str | None = Field(description="Null once that user is gone.")
     created_at: Time
     expires_at: Time | None
-    last_used_at: Time | None = Field(description="To within a minute.")
+    last_used_at: Time | None = Field(description="To within 15 seconds.")
     last_used_address: str | None
     previous_until: Time | None = Field(
         description="Until when the secret before the last rotation is good."

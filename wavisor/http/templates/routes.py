@@ -172,7 +172,7 @@ async def update_template(call: Call[UpdateTemplate, None]) -> Reply:
         call,
         "template.update",
         stored.id,
-        before={"name": stored.name, "version": stored.version},
+        before={name: getattr(stored, name) for name in ("version", *changes)},
         after={**changes, "version": stored.version + (version is not None)},
     )
     record = await _commit(
