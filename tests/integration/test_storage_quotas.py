@@ -171,6 +171,6 @@ def test_a_subscription_that_is_gone_has_nothing(database: Database) -> None:
     for task in (quotas.get, quotas.use):
         with pytest.raises(NotFound):
             database.read_wait(task, nobody)
-    for task in (quotas.lock_subscription, quotas.count_message):
+    for task in (quotas.lock_subscription, quotas.count_messages):
         with pytest.raises(NotFound):
             database.write_wait(task, nobody)

@@ -19,7 +19,7 @@ from wavisor.http.messages.composing import Draft
 from wavisor.http.messages.kinds import KINDS, MEDIA_KINDS, Prepare, compose
 from wavisor.http.messages.requests import MediaBody, SendText
 from wavisor.http.messages.schemas import MessageModel, message_model
-from wavisor.http.messages.sending import SEND_HEADERS, SEND_PROBLEMS, queue_draft
+from wavisor.http.messages.sending import SEND_HEADERS, SEND_PROBLEMS, queue_drafts
 from wavisor.http.permissions import Permission
 from wavisor.http.problems import (
     VALIDATION_FAILED,
@@ -34,6 +34,7 @@ from wavisor.http.templates.sends import template_named
 from wavisor.media import Prepared
 from wavisor.storage import (
     InstanceRecord,
+    MessageRecord,
     QueueLimits,
     Scope,
     StorageError,
@@ -246,25 +247,50 @@ def _store_all(
     key: ClaimedKey | None,
 ) -> BulkResult:
     """Queue what can be queued, and keep what is to be answered. A write."""
-    items = []
-    for index, draft in enumerate(drafts):
-        problem = draft if isinstance(draft, ProblemError) else None
-        message = None
-        if not isinstance(draft, ProblemError):
-            try:
-                with savepoint():
-                    message = message_model(queue_draft(scope, instance, draft, limits))
-            except StorageError as error:
-                problem = as_problem(error)
-                if problem is None or problem.kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                    raise  # nothing is stored then: the whole request is to be repeated
-        shown = None if problem is None else _item_problem(problem)
-        items.append(BulkItem(index=index, message=message, problem=shown))
+    outcomes = _queue(scope, instance, drafts, limits)
+    items = [
+        BulkItem(index=index, problem=_item_problem(one))
+        if isinstance(one, ProblemError)
+        else BulkItem(index=index, message=message_model(one))
+        for index, one in enumerate(outcomes)
+    ]
     accepted = sum(item.message is not None for item in items)
     result = BulkResult(accepted=accepted, refused=len(items) - accepted, items=items)
     if key is not None:
         key.finish(scope, HTTPStatus.ACCEPTED, result)
     return result
+
+
+def _queue(
+    scope: Scope,
+    instance: InstanceRecord,
+    drafts: Sequence[Draft | ProblemError],
+    limits: QueueLimits,
+) -> list[MessageRecord | ProblemError]:
+    """Queue all of them together, which is several times quicker, or else each for itself."""
+    good = [draft for draft in drafts if not isinstance(draft, ProblemError)]
+    try:
+        with savepoint():
+            records = iter(queue_drafts(scope, instance, good, limits) if good else ())
+    except StorageError:
+        return [_queue_one(scope, instance, draft, limits) for draft in drafts]
+    return [draft if isinstance(draft, ProblemError) else next(records) for draft in drafts]
+
+
+def _queue_one(
+    scope: Scope, instance: InstanceRecord, draft: Draft | ProblemError, limits: QueueLimits
+) -> MessageRecord | ProblemError:
+    if isinstance(draft, ProblemError):
+        return draft
+    try:
+        with savepoint():
+            [record] = queue_drafts(scope, instance, [draft], limits)
+    except StorageError as error:
+        problem = as_problem(error)
+        if problem is None or problem.kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise  # nothing is stored then: the whole request is to be repeated
+        return problem
+    return record
 
 
 def _item_problem(error: ProblemError) -> ItemProblem:

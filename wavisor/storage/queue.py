@@ -9,6 +9,7 @@ Locks are taken in the order messages, chats, instance, subscription, events.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -40,6 +41,7 @@ __all__ = [
     "count_queued",
     "due",
     "enqueue",
+    "enqueue_all",
     "leave_place",
     "list_sending",
     "next_queued",
@@ -154,59 +156,101 @@ def enqueue(
         QueueFull: Too many wait already.
         LimitReached: The subscription's messages of the day are used up.
     """
+    return enqueue_all(scope, instance, [message], limits=limits)[0]
+
+
+def enqueue_all(
+    scope: Scope,
+    instance: str | InstanceRecord,
+    new: Sequence[NewMessage],
+    *,
+    limits: QueueLimits | None = None,
+) -> list[MessageRecord]:
+    """Accept messages to be sent, in their order; all of them, or none when it raises. A write.
+
+    Args:
+        scope: The tenant.
+        instance: Which of its instances sends.
+        new: The messages; at least one.
+        limits: As for :func:`enqueue`.
+
+    Raises:
+        StorageError: As :func:`enqueue` does; what was written is to be rolled back.
+    """
     instance_id = instance.id if isinstance(instance, InstanceRecord) else instance
     if isinstance(instance, InstanceRecord) and instance.subscription_id != scope.subscription_id:
         raise NotFound("no such instance")
-    now = current.now()
     try:
-        chat = chat_addresses.resolve(instance_id, Party(message.chat))
-        row = insert(
-            Message,
-            id=new_id(Kind.MESSAGE),
-            subscription_id=scope.subscription_id,
-            instance_id=instance_id,
-            direction=MessageDirection.OUTBOUND.value,
-            chat=chat,
-            from_me=True,
-            kind=message.kind,
-            text=message.text,
-            content=message.content,
-            options=message.options,
-            media_id=message.media_id,
-            status=MessageStatus.QUEUED.value,
-            history=history_line(MessageStatus.QUEUED, now),
-            quoted_id=message.quoted_id,
-            priority=message.priority,
-            send_at=message.send_at,
-            expires_at=message.expires_at,
-            created_at=now,
-            created_by=message.created_by,
-        )
+        rows = [_insert(scope, instance_id, message) for message in new]
+        _touch_chats(scope, instance_id, rows)
+    except peewee.IntegrityError:
+        # A foreign key: the instance, or the file, was deleted meanwhile.
+        raise NotFound("no such instance or file") from None
+    take_place(scope, instance_id, limits or QueueLimits(), by=len(rows))
+    quotas.count_messages(scope, len(rows))
+    return [counted(message_record(row)) for row in rows]
+
+
+def _insert(scope: Scope, instance_id: str, message: NewMessage) -> Any:
+    now = current.now()
+    chat = chat_addresses.resolve(instance_id, Party(message.chat))
+    return insert(
+        Message,
+        id=new_id(Kind.MESSAGE),
+        subscription_id=scope.subscription_id,
+        instance_id=instance_id,
+        direction=MessageDirection.OUTBOUND.value,
+        chat=chat,
+        from_me=True,
+        kind=message.kind,
+        text=message.text,
+        content=message.content,
+        options=message.options,
+        media_id=message.media_id,
+        status=MessageStatus.QUEUED.value,
+        history=history_line(MessageStatus.QUEUED, now),
+        quoted_id=message.quoted_id,
+        priority=message.priority,
+        send_at=message.send_at,
+        expires_at=message.expires_at,
+        created_at=now,
+        created_by=message.created_by,
+    )
+
+
+def _touch_chats(scope: Scope, instance_id: str, rows: Iterable[Any]) -> None:
+    """Let the last of the messages be the last one of its chat, for each chat.
+
+    In the order of their addresses, so that two that write to the same chats do not lock them
+    crosswise.
+    """
+    last = {(row.chat, row.kind in chats.SILENT_KINDS): row for row in rows}
+    for (chat, _), row in sorted(last.items()):
         chats.touch(
             scope,
             instance_id,
             chat,
             Party(chat),
             position=row.position,
-            at=now,
-            kind=message.kind,
+            at=row.created_at,
+            kind=row.kind,
         )
-    except peewee.IntegrityError:
-        # A foreign key: the instance, or the file, was deleted meanwhile.
-        raise NotFound("no such instance or file") from None
-    take_place(scope, instance_id, limits or QueueLimits())
-    quotas.count_message(scope)
-    return counted(message_record(row))
 
 
-def take_place(scope: Scope, instance_id: str, limits: QueueLimits) -> None:
-    """Count one more message that waits; part of a write that may not be kept when this raises.
+def take_place(scope: Scope, instance_id: str, limits: QueueLimits, *, by: int = 1) -> None:
+    """Count more messages that wait; part of a write that may not be kept when this raises.
+
+    Args:
+        scope: The tenant.
+        instance_id: Whose queue.
+        limits: How many may wait.
+        by: How many more there are.
 
     Raises:
         NotFound: The tenant has no such instance.
         QueueFull: Too many wait already.
     """
-    place = _TAKE_PLACE.one(scope=scope.subscription_id, id=instance_id, by=1)
+    place = _TAKE_PLACE.one(scope=scope.subscription_id, id=instance_id, by=by)
     if place is None:
         raise NotFound("no such instance")
     if place.queued > limits.instance:

@@ -24,7 +24,7 @@ from wavisor.storage.rows import subscription_record
 from wavisor.storage.scope import Scope
 
 __all__ = [
-    "count_message",
+    "count_messages",
     "get",
     "is_good_key",
     "lock_subscription",
@@ -35,14 +35,19 @@ __all__ = [
 
 _GET = Prepared(lambda slot: Subscription.select().where(Subscription.id == slot("id")))
 
-# One statement, because every message that is accepted needs it.
-_COUNT_MESSAGE = Prepared(
+# One statement, because every send that is accepted needs it.
+_COUNT_MESSAGES = Prepared(
     lambda slot: (
         Subscription.update(
             messages_today=peewee.Case(
                 None,
-                [(Subscription.messages_day == slot("day"), Subscription.messages_today + 1)],
-                1,
+                [
+                    (
+                        Subscription.messages_day == slot("day"),
+                        Subscription.messages_today + slot("by"),
+                    )
+                ],
+                slot("by"),
             ),
             messages_day=slot("day"),
         )
@@ -99,8 +104,8 @@ def require_room(
         raise LimitReached(subscription.tier, resource, limit)
 
 
-def count_message(scope: Scope) -> None:
-    """Count a message that is accepted for sending. A write.
+def count_messages(scope: Scope, by: int = 1) -> None:
+    """Count messages that are accepted for sending, all or none. A write.
 
     It holds the subscription's row until the commit, so it comes late in the transaction.
 
@@ -109,7 +114,7 @@ def count_message(scope: Scope) -> None:
         LimitReached: The day's messages are used up.
     """
     now = current.now()
-    row = _COUNT_MESSAGE.one(id=scope.subscription_id, day=_day(now))
+    row = _COUNT_MESSAGES.one(id=scope.subscription_id, day=_day(now), by=by)
     if row is None:
         raise NotFound("no such subscription")
     limit = limits_of(_Counted(row)).messages_per_day

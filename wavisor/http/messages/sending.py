@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from http import HTTPStatus
@@ -31,6 +31,7 @@ from wavisor.http.problems import (
 from wavisor.http.routing import Call, Reply
 from wavisor.storage import (
     InstanceRecord,
+    MediaRecord,
     MessageRecord,
     NewMessage,
     QueueFull,
@@ -42,7 +43,7 @@ from wavisor.storage import (
 )
 from wavisor.whatsapp.content import CONTENT
 
-__all__ = ["SEND_HEADERS", "SEND_PROBLEMS", "accept", "queue_draft"]
+__all__ = ["SEND_HEADERS", "SEND_PROBLEMS", "accept", "queue_drafts"]
 
 QUEUE_FULL = ProblemKind("queue-full", 429, "Too many messages wait to be sent")
 QUEUE_PAUSED = ProblemKind("queue-paused", 429, "WhatsApp lets this number write to nobody new")
@@ -144,24 +145,33 @@ def _store(
         and chats.is_new_contact(instance.id, draft.chat)
     ):
         raise HeldBackError(until, (until - waiting_since).total_seconds())
-    record = queue_draft(scope, instance, draft, limits)
+    [record] = queue_drafts(scope, instance, [draft], limits)
     if key is not None:
         key.finish(scope, HTTPStatus.ACCEPTED, message_model(record))
     return record
 
 
-def queue_draft(
-    scope: Scope, instance: InstanceRecord, draft: Draft, limits: QueueLimits
-) -> MessageRecord:
-    """Queue a message and note its file. A write.
+def queue_drafts(
+    scope: Scope, instance: InstanceRecord, drafts: Sequence[Draft], limits: QueueLimits
+) -> list[MessageRecord]:
+    """Queue messages and note their files; all of them, or none when it raises. A write.
 
     Raises:
-        StorageError: as ``messages.enqueue`` does.
+        StorageError: as ``messages.enqueue_all`` does.
     """
-    media_id, file = draft.media_id, draft.file
+    files = [_note_file(scope, draft) for draft in drafts]
+    new = [
+        _new_message(draft, draft.media_id if file is None else file.id)
+        for draft, file in zip(drafts, files, strict=True)
+    ]
+    records = messages.enqueue_all(scope, instance, new, limits=limits)
+    return [replace(record, file=file) for record, file in zip(records, files, strict=True)]
+
+
+def _note_file(scope: Scope, draft: Draft) -> MediaRecord | None:
     if draft.keepsake is not None:
         stored = draft.keepsake.stored
-        file = media.put(
+        return media.put(
             scope,
             sha256=stored.sha256,
             size=stored.size,
@@ -169,28 +179,25 @@ def queue_draft(
             path=stored.relative,
             file_name=draft.keepsake.file_name,
         )
-        media_id = file.id
-    elif media_id is not None:
-        media.touch(scope, media_id)
-    record = messages.enqueue(
-        scope,
-        instance,
-        NewMessage(
-            chat=draft.chat,
-            kind=draft.kind,
-            text=draft.text,
-            content=CONTENT.dump_python(draft.content, mode="json"),
-            options=draft.options.model_dump(mode="json", exclude_defaults=True) or None,
-            media_id=media_id,
-            quoted_id=draft.quoted_id,
-            priority=draft.priority,
-            send_at=draft.send_at,
-            expires_at=draft.expires_at,
-            created_by=draft.created_by,
-        ),
-        limits=limits,
+    if draft.media_id is not None:
+        media.touch(scope, draft.media_id)
+    return draft.file
+
+
+def _new_message(draft: Draft, media_id: str | None) -> NewMessage:
+    return NewMessage(
+        chat=draft.chat,
+        kind=draft.kind,
+        text=draft.text,
+        content=CONTENT.dump_python(draft.content, mode="json"),
+        options=draft.options.model_dump(mode="json", exclude_defaults=True) or None,
+        media_id=media_id,
+        quoted_id=draft.quoted_id,
+        priority=draft.priority,
+        send_at=draft.send_at,
+        expires_at=draft.expires_at,
+        created_by=draft.created_by,
     )
-    return replace(record, file=file)
 
 
 async def _wait_until_settled(
