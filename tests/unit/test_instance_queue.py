@@ -23,7 +23,8 @@ from wavisor.actors.instance.queue_settings import PacingSettings, WarmUp
 from wavisor.domain import MessageStatus
 from wavisor.storage import MessageRecord, Scope, messages
 from wavisor.whatsapp.commands import SendMessage
-from wavisor.whatsapp.events import Failure
+from wavisor.whatsapp.events import Failure, MessageReceived, Person
+from wavisor.whatsapp.inbound import InboundContent
 from wavisor.whatsapp.scripted import ScriptedSession
 from wavisor.whatsapp.scripted_defects import SlowSession
 
@@ -277,18 +278,21 @@ def test_timelock_holds_back_strangers_only_and_is_shown(lab: InstanceLab) -> No
     assert [one["paused"] for one in told] == [True]
     assert told[0]["reason"] == "reach_out_timelock"
     # Somebody who writes first is no stranger any more.
-    lab.database.write_wait(
-        messages.receive, lab.scope, instance, new_inbound(chat=None, sender=party(BOB))
+    bob = Person(jid=BOB)
+    session.emit(
+        MessageReceived(
+            instance=instance,
+            message_id="FROMBOB",
+            chat=bob,
+            sender=bob,
+            from_me=False,
+            is_group=False,
+            timestamp=lab.clock.now(),
+            content=InboundContent(type="text", raw_type="conversation", text="Who is it?"),
+        )
     )
-    lab.ref(instance).tell(Deliver())
     settle(lab, instance)
     assert sent(session) == ["stranger", "known", "group", "stranger"]
-
-
-def party(jid: str) -> Any:
-    from wavisor.storage import Party
-
-    return Party(jid)
 
 
 def test_timelock_ends_by_itself_and_survives_a_crash_until_then(tmp_path: Path) -> None:

@@ -159,6 +159,12 @@ class Outbox:
         self._timers.cancel(STILL_CONNECTED)
         self.pump()
 
+    def on_heard(self) -> None:
+        """Look at what waits for strangers: who has just written is none any more."""
+        clearance = self._pacer.clearance()
+        if clearance.strangers > clearance.anybody:
+            self.pump_soon()
+
     def on_disconnected(self) -> None:
         """Start nothing new; what was handed over may still be answered."""
         self._connected = False

@@ -80,7 +80,7 @@ class Reactions:
         self._policy = policy
         self._observer = observer
         in_chats: dict[type[Any], Callable[[Any], None]] = {
-            session.MessageReceived: inbox.on_message,
+            session.MessageReceived: self._on_message,
             session.UndecryptableMessage: inbox.on_undecryptable,
             session.MessageEdited: inbox.on_edited,
             session.MessageRevoked: inbox.on_revoked,
@@ -339,6 +339,10 @@ class Reactions:
         self._life.end(Ending(Then.REST, reason, detail, status, is_error=True), kill=True)
 
     # Messages
+
+    def _on_message(self, event: session.MessageReceived) -> None:
+        self._inbox.on_message(event)
+        self._outbox.on_heard()
 
     def _on_receipt(self, event: session.ReceiptReceived) -> None:
         # What the account itself read elsewhere are others' messages, not those sent from here.
