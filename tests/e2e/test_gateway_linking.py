@@ -179,9 +179,9 @@ def test_a_reach_out_timelock_holds_messages_to_new_contacts_back(
 ) -> None:
     ann = owner.create().link(whatsapp, new_number())
     whatsapp.inject("reject_messages", phone=ann.phone, code=463, uses=1)
-    held = ann.send(ECHO_NUMBER, "hello?", wait=5)
+    held = ann.send(ECHO_NUMBER, "hello?", wait=60)
     assert held["status"] == "queued"
-    assert (held["failure"]["reason"], held["failure"]["code"]) == ("rate_limited", 463)
+    assert (held["failure"]["reason"], held["failure"]["code"]) == ("reach_out_timelock", 463)
     state = ann.status()
     assert state["status"] == "connected"
     assert state["queuePauseReason"] == "reach_out_timelock"

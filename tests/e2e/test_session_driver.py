@@ -243,7 +243,7 @@ def test_a_text_that_cannot_be_sent_fails_with_its_reason(
 
 
 @pytest.mark.parametrize(
-    ("code", "reason"), [(463, "rate_limited"), (479, "rejected"), (404, "rejected")]
+    ("code", "reason"), [(463, "reach_out_timelock"), (479, "rejected"), (404, "rejected")]
 )
 def test_a_refusal_of_the_server_is_certain(
     sandbox: SandboxControl, steady: Linked, code: int, reason: str

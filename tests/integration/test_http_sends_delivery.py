@@ -16,6 +16,8 @@ from wavisor.storage import Scope, messages
 from wavisor.storage.models import Instance
 from wavisor.whatsapp.commands import SendMessage
 from wavisor.whatsapp.content import Contacts, Location, Media, Poll, Reaction, Text
+from wavisor.whatsapp.events import Failure
+from wavisor.whatsapp.scripted import ScriptedSession
 
 TO = "+1 555 0199"
 CHAT = "15550199@s.whatsapp.net"
@@ -156,6 +158,36 @@ def test_failed_message_is_not_queued_again_where_the_queue_is_full(
     assert tree is not None
     instances = next(child for child in tree.children if child.id == "instances")
     assert [actor.restarts for actor in instances.children] == [0]
+
+
+class MeetsTimelock(ScriptedSession):
+    """WhatsApp lets its number begin no conversation."""
+
+    def on_command(self, command: Any) -> None:
+        if isinstance(command, SendMessage):
+            failure = Failure(reason="reach_out_timelock", detail="not now", code=463)
+            self.emit(self.answer(command.id, failure=failure))
+        else:
+            super().on_command(command)
+
+
+def test_caller_whose_message_meets_a_timelock_does_not_wait_for_its_end(
+    gateway: GatewayLab, owner: Member
+) -> None:
+    gateway.driver.session_type = MeetsTimelock
+    instance = gateway.create_instance(owner)
+    gateway.link(owner, instance)
+    held = send(gateway, owner, instance, "text", {"text": "x"}, Prefer="wait=60")
+    assert (held.status, held.json["status"]) == (202, "queued")
+    assert held.json["failure"] == {
+        "reason": "reach_out_timelock",
+        "detail": "not now",
+        "code": 463,
+    }
+    assert 0 < int(held.headers["Retry-After"]) <= 6 * 3600
+    state = gateway.state(owner, instance)
+    assert state["queuePauseReason"] == "reach_out_timelock"
+    assert gateway.application.message_waits.count == 0
 
 
 def test_caller_who_waits_is_told_of_a_timelock_and_nothing_is_stored(

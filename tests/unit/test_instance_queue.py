@@ -30,7 +30,7 @@ from wavisor.whatsapp.scripted_defects import SlowSession
 
 S = MessageStatus
 EVEN = PacingSettings(messages_per_minute=20, jitter=0, warm_up=WarmUp(days=0))
-LOCKED = Failure(reason="rate_limited", detail="no further conversations for now", code=463)
+LOCKED = Failure(reason="reach_out_timelock", detail="no further conversations", code=463)
 
 NewLab = Callable[..., InstanceLab]
 

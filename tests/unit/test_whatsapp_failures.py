@@ -14,7 +14,7 @@ from wavisor.whatsapp.failures import (
 @pytest.mark.parametrize(
     ("text", "reason", "code", "uncertain"),
     [
-        ("server returned error 463", "rate_limited", 463, False),
+        ("server returned error 463", "reach_out_timelock", 463, False),
         ("server returned error 479", "rejected", 479, False),
         ("timed out waiting for message send response", "timeout", None, True),
         (
@@ -34,6 +34,13 @@ from wavisor.whatsapp.failures import (
         ("failed to send message node: websocket not connected", "not_connected", None, False),
         ("failed to send message node: frame socket is closed", "not_connected", None, False),
         ("failed to send message node: write tcp: broken pipe", "internal", None, True),
+        ("failed to get group members: that group does not exist", "not_found", None, False),
+        (
+            "failed to get group members: you're not participating in that group",
+            "forbidden",
+            None,
+            False,
+        ),
         ("failed to get device list: info query timed out", "timeout", None, False),
         (
             "failed to get user info for 15550100@s.whatsapp.net to fill LID cache: "

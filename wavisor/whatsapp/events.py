@@ -208,6 +208,7 @@ class Failure(EventPart):
         "timeout",
         "rejected",
         "rate_limited",
+        "reach_out_timelock",
         "invalid",
         "internal",
         "upload_failed",
@@ -221,7 +222,8 @@ class Failure(EventPart):
         "forbidden",
         "busy",
     ]
-    """``media_gone``: WhatsApp has deleted the file, only its sender's phone can bring it back.
+    """``reach_out_timelock``: WhatsApp lets this number begin no further conversations for now
+    (463). ``media_gone``: WhatsApp has deleted the file, only its sender's phone can bring it back.
     ``media_corrupt``: it is not what the message promised. ``media_unreachable``: worth another
     try. ``disk``: it cannot be written here; ``disk_full``: for lack of space. ``not_found`` and
     ``forbidden``: what WhatsApp says to queries. ``busy``: too many are under way."""

@@ -8,17 +8,25 @@ uncertain unless it certainly happened before the message left.
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from wavisor.whatsapp.events import Failure
 
 __all__ = ["cause_of", "download_failure", "query_failure", "send_failure", "upload_failure"]
 
 REACH_OUT_TIMELOCK = 463
-RATE_LIMITED = frozenset({419, 429, REACH_OUT_TIMELOCK})
-"""WhatsApp's codes for "not now": resource limit, rate over limit, and the refusal to start
-another conversation with a stranger (463). It does not say until when."""
+"""WhatsApp's code for refusing to let a number begin further conversations. It does not say until
+when."""
+RATE_LIMITED = frozenset({419, 429})
+"""WhatsApp's codes for "not now": resource limit, rate over limit. Nor does it say here."""
 MEDIA_GONE = frozenset({403, 404, 410})
 """The media server's codes for a file that it no longer has (whatsmeow ``download.go``)."""
+
+# Worded by the client itself, without WhatsApp's code (whatsmeow errors.go).
+_OF_GROUPS: dict[str, tuple[Literal["not_found", "forbidden"], str]] = {
+    "you're not participating in that group": ("forbidden", "this account is not in the group"),
+    "that group does not exist": ("not_found", "there is no such group"),
+}
 
 _STATUS = re.compile(r"info query returned status (\d+)")
 _SERVER_ERROR = re.compile(r"server returned error (\d+)\Z")
@@ -56,6 +64,9 @@ def query_failure(text: str) -> Failure:
         return Failure(reason="timeout", detail=detail)
     if text.endswith(_NO_SOCKET) or "websocket disconnected before" in text:
         return Failure(reason="not_connected", detail=detail)
+    for words, (reason, told) in _OF_GROUPS.items():
+        if text.endswith(words):
+            return Failure(reason=reason, detail=told)
     if text.startswith(("phone number too short", "international phone number required")):
         return Failure(reason="invalid", detail=detail)
     if text.startswith("the store doesn't contain a device JID"):
@@ -121,6 +132,7 @@ def download_failure(text: str) -> Failure:
 def _refused(code: int, detail: str) -> Failure:
     if code == REACH_OUT_TIMELOCK:
         detail = "WhatsApp does not let this number begin further conversations for now"
+        return Failure(reason="reach_out_timelock", detail=detail, code=code)
     if code in RATE_LIMITED:
         return Failure(reason="rate_limited", detail=detail, code=code)
     return Failure(reason="rejected", detail=detail, code=code)

@@ -25,8 +25,6 @@ _WORDED: dict[str, tuple[Literal["not_found", "forbidden", "invalid", "rejected"
         "forbidden",
         "only admins of the group may see its invite link",
     ),
-    "you're not participating in that group": ("forbidden", "this account is not in the group"),
-    "that group does not exist": ("not_found", "there is no such group"),
     "that group invite link is not valid": ("not_found", "the invite link is not valid"),
     "that group invite link has been revoked": ("not_found", "the invite link was revoked"),
     "the given data is not a valid image": ("invalid", "WhatsApp does not accept the picture"),

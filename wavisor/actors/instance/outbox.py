@@ -29,7 +29,7 @@ from wavisor.actors.instance.observer import InstanceObserver
 from wavisor.actors.instance.pacing import Pacer
 from wavisor.actors.instance.policy import InstancePolicy
 from wavisor.actors.instance.queue_settings import pacing_of
-from wavisor.actors.instance.retries import REACH_OUT_TIMELOCK, is_transient
+from wavisor.actors.instance.retries import is_transient
 from wavisor.actors.instance.settlement import Settlement
 from wavisor.actors.instance.timers import NamedTimers
 from wavisor.clock import Clock
@@ -322,13 +322,12 @@ class Outbox:
         if is_transient(failure):
             delay = self._policy.retries.delay(message.attempts, self._rng)
         now = self._clock.now()
-        if failure.reason == "rate_limited":
-            if failure.code == REACH_OUT_TIMELOCK:
-                until = now + timedelta(seconds=self._policy.reach_out_pause)
-                self._hold(until, "reach_out_timelock")
-                self._settlement.hold_queue(until, "reach_out_timelock")
-            else:
-                self._pacer.cool_down(delay or self._policy.retries.maximum)
+        if failure.reason == "reach_out_timelock":
+            until = now + timedelta(seconds=self._policy.reach_out_pause)
+            self._hold(until, failure.reason)
+            self._settlement.hold_queue(until, failure.reason)
+        elif failure.reason == "rate_limited":
+            self._pacer.cool_down(delay or self._policy.retries.maximum)
         if delay is None:
             return False
         self._settlement.try_later(message.id, failure, now + timedelta(seconds=delay))

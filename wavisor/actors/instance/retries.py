@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 from wavisor.whatsapp.events import Failure
 
-__all__ = ["REACH_OUT_TIMELOCK", "RetryPolicy", "is_transient"]
+__all__ = ["RetryPolicy", "is_transient"]
 
-REACH_OUT_TIMELOCK = 463
-"""WhatsApp's code for refusing to let a number begin further conversations for now."""
-
-_TRANSIENT = frozenset({"timeout", "rate_limited", "internal", "upload_failed", "busy"})
+_TRANSIENT = frozenset(
+    {"timeout", "rate_limited", "reach_out_timelock", "internal", "upload_failed", "busy"}
+)
 
 
 def is_transient(failure: Failure) -> bool:

@@ -22,7 +22,7 @@ from wavisor.http.idempotency import (
 from wavisor.http.messages.composing import Draft
 from wavisor.http.messages.preferences import WAIT_LIMIT_SECONDS, preferred_wait
 from wavisor.http.messages.schemas import MessageModel, message_model
-from wavisor.http.messages.waiting import SETTLED
+from wavisor.http.messages.waiting import is_held_back, is_settled
 from wavisor.http.problems import (
     DAILY_LIMIT_REACHED,
     ProblemError,
@@ -84,7 +84,7 @@ def _(error: HeldBackError) -> ProblemError:
     return ProblemError(
         QUEUE_PAUSED,
         "The message was not stored. Without `Prefer: wait` it is queued until then.",
-        headers={"Retry-After": str(max(1, math.ceil(error.seconds)))},
+        headers=_retry_after(error.seconds),
     )
 
 
@@ -125,6 +125,8 @@ async def _answer(call: Call[Any, Any], record: MessageRecord, wait: int) -> Rep
     if wait:
         headers["Preference-Applied"] = f"wait={wait}"
         record = await _wait_until_settled(call, record, wait)
+        if is_held_back(record.status, record.failure):
+            headers |= await _until_released(call, record)
     return Reply(message_model(record), HTTPStatus.ACCEPTED, headers)
 
 
@@ -207,7 +209,7 @@ async def _wait_until_settled(
     with call.application.message_waits.settled(record.id) as settled:
         # It may have been sent before anybody listened for it.
         record = await _load(call, record)
-        if record.status in SETTLED:
+        if is_settled(record.status, record.failure):
             return record
         waits = [asyncio.ensure_future(settled.wait()), asyncio.ensure_future(call.gone.wait())]
         try:
@@ -216,6 +218,18 @@ async def _wait_until_settled(
             for wait in waits:
                 wait.cancel()
     return await _load(call, record)
+
+
+async def _until_released(call: Call[Any, Any], record: MessageRecord) -> dict[str, str]:
+    """Return the header that tells when a message that was held back goes at the earliest."""
+    instance = await call.application.load_instance(call.principal, record.instance_id)
+    until = instance.queue_paused_until
+    left = 0.0 if until is None else (until - call.services.clock.now()).total_seconds()
+    return _retry_after(left) if left > 0 else {}
+
+
+def _retry_after(seconds: float) -> dict[str, str]:
+    return {"Retry-After": str(max(1, math.ceil(seconds)))}
 
 
 async def _load(call: Call[Any, Any], record: MessageRecord) -> MessageRecord:

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from wavisor.domain import EventType, MessageStatus
 from wavisor.http.feed.stream import EventStream, StreamedEvent
 
-__all__ = ["SETTLED", "MessageWaits"]
+__all__ = ["MessageWaits", "is_held_back", "is_settled"]
 
-SETTLED = frozenset(MessageStatus) - {MessageStatus.QUEUED, MessageStatus.SENDING}
-"""The statuses in which waiting any longer tells a sender nothing new."""
+_SETTLED = frozenset(MessageStatus) - {MessageStatus.QUEUED, MessageStatus.SENDING}
+_HOURS_AWAY = "reach_out_timelock"
+
+
+def is_settled(status: str, failure: Mapping[str, Any] | None) -> bool:
+    """Tell whether waiting any longer tells the sender of a message nothing new.
+
+    Args:
+        status: the message's.
+        failure: why it failed, or is to be tried again.
+    """
+    return status in _SETTLED or is_held_back(status, failure)
+
+
+def is_held_back(status: str, failure: Mapping[str, Any] | None) -> bool:
+    """Tell whether a message waits for WhatsApp to let the number begin conversations again."""
+    return status == MessageStatus.QUEUED and (failure or {}).get("reason") == _HOURS_AWAY
 
 
 class MessageWaits:
@@ -57,7 +73,7 @@ class MessageWaits:
         record = event.record
         if record.type != EventType.MESSAGE_STATUS_CHANGED or not self._waits:
             return
-        if record.data.get("status") not in SETTLED:
+        if not is_settled(str(record.data.get("status")), record.data.get("failure")):
             return
         for one in self._waits.get(str(record.data.get("messageId")), ()):
             one.set()

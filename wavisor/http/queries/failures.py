@@ -73,7 +73,7 @@ def _(error: QueryFailedError) -> ProblemError:
         extensions["code"] = error.code
     if error.reason == "busy":
         return ProblemError(BUSY, detail, headers=_RETRY_BUSY)
-    if error.reason == "rate_limited":
+    if error.reason in ("rate_limited", "reach_out_timelock"):
         return ProblemError(WHATSAPP_LIMITS, detail, headers=_RETRY_LIMITED, extensions=extensions)
     if error.reason == "not_connected":
         return ProblemError(COMMAND_FORBIDDEN, detail, extensions={"command": "query"})
