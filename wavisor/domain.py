@@ -119,7 +119,7 @@ ALLOWED_COMMANDS: dict[InstanceStatus, frozenset[InstanceCommand]] = {
 class Reason(StrEnum):
     """Why an instance changed its status; the `reason` of `instance:status:changed`.
 
-    Only the reasons in :data:`TRANSIENT` are followed by a reconnection of our own accord.
+    Only transient ones are followed by another try of our own accord.
     """
 
     # asked for
@@ -133,7 +133,7 @@ class Reason(StrEnum):
     # on the way up
     QR_SHOWN = "qr_shown"
     QR_SCANNED = "qr_scanned"
-    PAIRED = "paired"
+    CODE_ENTERED = "code_entered"  # the pairing code was typed on the phone
     LOGGED_IN = "logged_in"
     # transient
     CONNECTION_LOST = "connection_lost"
@@ -144,10 +144,10 @@ class Reason(StrEnum):
     SESSION_UNRESPONSIVE = "session_unresponsive"  # it no longer answered and was killed
     SERVER_UNAVAILABLE = "server_unavailable"
     CONNECT_TIMEOUT = "connect_timeout"
-    ACTOR_RESTARTED = "actor_restarted"
+    ACTOR_RESTARTED = "actor_restarted"  # the actor of the instance crashed: a bug
+    PAIRING_FAILED = "pairing_failed"
     # permanent
     QR_LIMIT_REACHED = "qr_limit_reached"
-    PAIRING_FAILED = "pairing_failed"
     PASSKEY_REQUIRED = "passkey_required"
     LOGGED_OUT_BY_PHONE = "logged_out_by_phone"
     STREAM_REPLACED = "stream_replaced"

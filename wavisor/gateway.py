@@ -215,7 +215,9 @@ class Gateway:
         services = Services(
             settings=self.settings,
             database=self.database,
-            instances=SupervisedInstances(self.environment.directory, _INSTANCES, self.instances),
+            instances=SupervisedInstances(
+                self.environment.directory, _INSTANCES, self.instances, self.clock
+            ),
             subscribe=self.hub.subscribe,
             clock=self.clock,
             media=self.media,

@@ -838,8 +838,10 @@ def test_an_instance_whose_actor_was_given_up_can_be_connected_and_deleted(
     instance = gateway.create_instance(owner)
     assert gateway.gateway is not None
     supervisor = gateway.gateway.environment.directory.find("instances")
+    gateway.link(owner, instance)
     ask_sync(supervisor, TerminateChild(instance), 10)
-    assert gateway.get(f"/api/instances/{instance}", token=owner.token).status == 200
+    state = gateway.get(f"/api/instances/{instance}", token=owner.token).json
+    assert (state["status"], state["desired"]) == ("connecting", "connected")
     assert gateway.command(owner, instance, "connect").status == 202
     ask_sync(supervisor, TerminateChild(instance), 10)
     assert gateway.delete(f"/api/instances/{instance}", token=owner.token).status == 204

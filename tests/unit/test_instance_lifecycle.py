@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,10 @@ from wavisor.actors.instance.messages import (
     PairingFailedError,
     RequestPairingCode,
     Restart,
+    SettingsChanged,
 )
-from wavisor.domain import InstanceStatus, Reason, WantedState
+from wavisor.actors.instance.state import state_without_actor
+from wavisor.domain import InstanceCommand, InstanceStatus, Reason, WantedState
 from wavisor.whatsapp.commands import Logout as LogoutCommand
 from wavisor.whatsapp.events import (
     ClientOutdated,
@@ -443,11 +446,25 @@ def test_a_ban_forbids_connecting_until_it_ends(lab: InstanceLab) -> None:
     session.emit(TemporaryBan(instance=instance, code=101, detail="spam", expires_in=3600))
     snapshot = lab.look(instance)
     assert snapshot.status is InstanceStatus.BANNED
+    assert InstanceCommand.CONNECT not in snapshot.allowed
     with pytest.raises(CommandForbiddenError, match="banned this account until"):
         lab.ask(instance, Connect())
-    lab.clock.advance(3601)
+    assert InstanceCommand.CONNECT in lab.advance(instance, 3601).allowed
     lab.connect(instance).connect()
     assert lab.look(instance).banned_until is None
+
+
+def test_disconnecting_what_is_down_keeps_why_and_until_when(lab: InstanceLab) -> None:
+    instance = lab.create()
+    session = lab.link(instance)
+    session.emit(TemporaryBan(instance=instance, code=101, detail="spam", expires_in=3600))
+    before = lab.look(instance)
+    after = lab.ask(instance, Disconnect())
+    assert after.desired is WantedState.DISCONNECTED
+    assert (after.status, after.banned_until) == (InstanceStatus.BANNED, before.banned_until)
+    with pytest.raises(CommandForbiddenError, match="banned this account until"):
+        lab.ask(instance, Connect())
+    assert lab.row(instance).desired is WantedState.DISCONNECTED
 
 
 def test_being_unlinked_discards_the_keys_and_keeps_the_slot(lab: InstanceLab) -> None:
@@ -521,6 +538,29 @@ def test_a_pairing_code_is_asked_of_whatsapp(lab: InstanceLab) -> None:
     assert code.code == "ABCD-1234"
     assert lab.look(instance).pairing_code == code
     assert lab.stored_events(instance)[-1].type == "instance:pairing:code"
+    session.pair()
+    assert lab.look(instance).reason is Reason.CODE_ENTERED
+
+
+def test_a_pairing_code_ends_with_the_last_qr_code(lab: InstanceLab) -> None:
+    instance = lab.create()
+    session = lab.connect(instance)
+    session.show_qr()
+    assert lab.look(instance).status is InstanceStatus.QR
+    began = lab.clock.now()
+    lab.advance(instance, 50.0)
+    early = lab.ask(instance, RequestPairingCode("15550100"))
+    assert early.expires_at == began + timedelta(seconds=60 + 20 + 20)
+    for text in ("two", "three"):
+        session.show_qr(text)
+    lab.look(instance)
+    lab.advance(instance, 5.0)
+    late = lab.ask(instance, RequestPairingCode("15550100"))
+    last = lab.look(instance).qr
+    assert last is not None
+    assert late.expires_at == last.expires_at
+    lab.advance(instance, (late.expires_at - lab.clock.now()).total_seconds())
+    assert lab.look(instance).status is InstanceStatus.FORCE_DISCONNECTED
 
 
 def test_a_pairing_code_that_never_comes_is_an_error(lab: InstanceLab) -> None:
@@ -581,6 +621,43 @@ def test_a_crash_of_the_actor_ends_the_session_and_a_new_actor_takes_over(
     assert not first.alive
     lab.wait_for_actor(instance, other_than=old)
     assert lab.look(instance).desired is WantedState.DISCONNECTED
+
+
+def test_a_crash_of_the_actor_is_a_drop_like_any_other(tmp_path: Path) -> None:
+    with instance_lab(tmp_path, driver=ScriptedDriver(connects_by_itself=True)) as lab:
+        instance = lab.create()
+        lab.link(instance)
+        crashed = lab.ref(instance)
+        crashed.tell(SettingsChanged(None))  # type: ignore[arg-type]
+        lab.wait_for_actor(instance, other_than=crashed)
+        lab.advance(instance, 0.001)
+        assert lab.look(instance).status is InstanceStatus.CONNECTED
+        assert lab.observer.drops == [Reason.ACTOR_RESTARTED]
+        assert len(lab.observer.reconnects) == 1
+        changes = [e.data for e in lab.stored_events(instance) if "new" in e.data][-2:]
+        assert [(data["new"], data["reason"]) for data in changes] == [
+            ("connecting", "actor_restarted"),
+            ("connected", "logged_in"),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("desired", "stored", "told"),
+    [
+        ("connected", "connected", "connecting"),
+        ("connected", "reconnecting", "connecting"),
+        ("disconnected", "connected", "disconnected"),
+        ("connected", "banned", "banned"),
+        ("disconnected", "logged_out", "logged_out"),
+    ],
+)
+def test_an_instance_without_an_actor_is_not_connected_whatever_its_row_says(
+    tmp_path: Path, desired: str, stored: str, told: str
+) -> None:
+    with instance_lab(tmp_path) as lab:
+        instance = lab.create_row()
+        lab.set_row(instance, desired=WantedState(desired), status=InstanceStatus(stored))
+        assert state_without_actor(lab.row(instance)).status is InstanceStatus(told)
 
 
 def test_shutdown_keeps_the_wish_and_ends_the_process(tmp_path: Path) -> None:

@@ -65,10 +65,11 @@ def test_every_word_of_the_domain_has_its_series() -> None:
 def test_every_reason_either_ends_a_connection_or_cannot() -> None:
     cannot = {
         *(Reason.USER_CONNECT, Reason.USER_DISCONNECT, Reason.USER_RESTART, Reason.USER_LOGOUT),
-        *(Reason.RESTORED, Reason.QR_SHOWN, Reason.QR_SCANNED, Reason.PAIRED, Reason.LOGGED_IN),
+        *(Reason.RESTORED, Reason.QR_SHOWN, Reason.QR_SCANNED, Reason.CODE_ENTERED),
         *(Reason.PROXY_CHANGED, Reason.PROXY_UNREACHABLE, Reason.SUBSCRIPTION_SUSPENDED),
         *(Reason.CONNECT_FAILED, Reason.CONNECT_TIMEOUT, Reason.QR_LIMIT_REACHED),
         *(Reason.PAIRING_FAILED, Reason.PASSKEY_REQUIRED, Reason.RESTART_BUDGET_SPENT),
+        Reason.LOGGED_IN,
     }
     assert cannot.isdisjoint(metrics.DROP_REASONS)
     assert cannot | set(metrics.DROP_REASONS) == set(Reason)

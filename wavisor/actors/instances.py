@@ -31,7 +31,7 @@ from wavisor.actors.instance.messages import (
     SettingsChanged,
 )
 from wavisor.actors.instance.qr import QrCounter
-from wavisor.actors.instance.state import state_of
+from wavisor.actors.instance.state import state_without_actor
 from wavisor.actors.instance.supervisor import instance_spec
 from wavisor.actors.supervisor import (
     ChildAbandonedError,
@@ -47,6 +47,7 @@ from wavisor.actors.supervisor import (
     UnknownChildError,
 )
 from wavisor.actors.suspensions import SUSPENSIONS, LookNow
+from wavisor.clock import Clock
 from wavisor.storage import MessageRecord, Scope, StorageError
 from wavisor.storage import instances as instance_rows
 from wavisor.whatsapp.queries import QUERIES, QueryModel, result_type
@@ -164,6 +165,7 @@ class SupervisedInstances:
         directory: finds the actor that is running for an instance now.
         supervisor_path: where the supervisor of instances is found in it.
         services: what all instance actors share.
+        clock: tells the time.
         timeout: seconds that an actor has to answer.
         slow_timeout: seconds that a command has which waits for WhatsApp or for a process.
     """
@@ -173,6 +175,7 @@ class SupervisedInstances:
         directory: Directory,
         supervisor_path: str,
         services: InstanceServices,
+        clock: Clock,
         *,
         timeout: float = 10.0,
         slow_timeout: float = 45.0,
@@ -180,6 +183,7 @@ class SupervisedInstances:
         self._directory = directory
         self._supervisor_path = supervisor_path
         self._services = services
+        self._clock = clock
         self._timeout = timeout
         self._slow_timeout = slow_timeout
 
@@ -197,7 +201,7 @@ class SupervisedInstances:
         record = await self._services.database.fetch(instance_rows.find, instance_id)
         if record is None:
             raise InstanceUnavailableError("the instance is gone")
-        return state_of(record).snapshot(QrCounter())
+        return state_without_actor(record).snapshot(QrCounter(), self._clock.now())
 
     async def connect(self, instance_id: str) -> InstanceSnapshot:
         """Want it connected."""

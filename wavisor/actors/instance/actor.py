@@ -152,8 +152,10 @@ class InstanceActor(SupervisedActor):
         self._outbox.restore(record)
         self._apply(record.settings)
         self._life.startup.proxy = proxy_of(record.settings)
-        spread = self._restore_within if self.generation == 1 else 0.0
-        self._life.restore(self._env.rng.uniform(0.0, spread))
+        if self.generation == 1:
+            self._life.restore(self._env.rng.uniform(0.0, self._restore_within))
+        else:
+            self._life.restore(0.0, Reason.ACTOR_RESTARTED)
 
     def on_shutdown(self) -> None:
         """Let the session end politely; the status stays as it is, to be restored at boot."""

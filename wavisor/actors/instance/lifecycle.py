@@ -112,24 +112,32 @@ class Lifecycle:
 
     def snapshot(self) -> InstanceSnapshot:
         """Return the state as others may see it."""
-        return self.state.snapshot(self.qr)
+        return self.state.snapshot(self.qr, self._clock.now())
 
     # Start
 
-    def restore(self, delay: float) -> None:
-        """Take up the instance after a start of the gateway or of its actor, ``delay`` s later."""
+    def restore(self, delay: float, reason: Reason = Reason.RESTORED) -> None:
+        """Take up the instance after a start of the gateway or of its actor.
+
+        Args:
+            delay: seconds to wait before it is connected again.
+            reason: what happened; a crash of its actor is a drop like any other.
+        """
+        if reason is Reason.ACTOR_RESTARTED and self.state.status is InstanceStatus.CONNECTED:
+            self._observer.on_drop(self.state.instance_id, reason)
+            self.note_loss()
         if self.state.suspended and self.state.status not in RESTING:
             self.status.transition(InstanceStatus.DISCONNECTED, Reason.SUBSCRIPTION_SUSPENDED)
         if self.state.suspended:
             return
         if self.state.desired is WantedState.DISCONNECTED:
             if self.state.status not in RESTING:
-                self.status.transition(InstanceStatus.DISCONNECTED, Reason.RESTORED)
+                self.status.transition(InstanceStatus.DISCONNECTED, reason)
             return
         if self.state.status in RESTING and self.state.status is not InstanceStatus.DISCONNECTED:
             return
         self.state.next_attempt_at = self._in(delay)
-        self.status.transition(InstanceStatus.CONNECTING, Reason.RESTORED)
+        self.status.transition(InstanceStatus.CONNECTING, reason)
         self._timers.set(TimerName.RESTORE, delay)
 
     def begin(self, reason: Reason, *, patience: float | None = None) -> None:

@@ -21,7 +21,7 @@ from wavisor.actors.instance.messages import (
 )
 from wavisor.actors.instance.outbox import Outbox
 from wavisor.actors.instance.policy import InstancePolicy
-from wavisor.actors.instance.state import GOING_UP, Ending, Then
+from wavisor.actors.instance.state import GOING_UP, STARTING, Ending, Then
 from wavisor.actors.instance.timers import NamedTimers
 from wavisor.actors.supervisor import DeferredReply
 from wavisor.clock import Clock
@@ -41,8 +41,6 @@ __all__ = ["LOGOUT_OVERDUE", "PAIRING_CODE_OVERDUE", "Orders"]
 
 LOGOUT_OVERDUE = "logout_overdue"
 PAIRING_CODE_OVERDUE = "pairing_code_overdue"
-
-_STARTING = frozenset({InstanceCommand.CONNECT, InstanceCommand.RESTART})
 
 
 class Orders:
@@ -113,10 +111,9 @@ class Orders:
         """Want the instance disconnected; its keys stay."""
         self._require(InstanceCommand.DISCONNECT)
         life, state = self._life, self._life.state
-        at_rest = state.status not in GOING_UP and not life.ending
-        if at_rest and state.desired is WantedState.DISCONNECTED:
-            return life.snapshot()
         self._want(WantedState.DISCONNECTED)
+        if state.status not in GOING_UP and not life.ending:
+            return life.snapshot()  # it goes on telling why it is down, and until when
         self._outbox.on_disconnected()
         life.end(Ending(Then.REST, Reason.USER_DISCONNECT, status=InstanceStatus.DISCONNECTED))
         return life.snapshot()
@@ -232,7 +229,9 @@ class Orders:
             reply.fail(PairingFailedError(reason, failure.detail if failure else "no code given"))
             return
         lifetime = timedelta(seconds=self._policy.pairing_code_lifetime)
-        code = PairingCode(answer.code, phone, self._clock.now() + lifetime)
+        now = self._clock.now()
+        # With the last QR code the session ends, and the pairing code with it.
+        code = PairingCode(answer.code, phone, min(now + lifetime, self._life.qr.ends_at(now)))
         self._life.state.pairing_code = code
         self._journal.append(
             self._instance_id, EventType.INSTANCE_PAIRING_CODE, payloads.pairing_code(code)
@@ -317,7 +316,7 @@ class Orders:
         status = self._life.state.status
         if self._deleting:
             self._forbid(command, "the instance is being deleted")
-        if self._life.state.suspended and command in _STARTING:
+        if self._life.state.suspended and command in STARTING:
             self._forbid(command, "the subscription is suspended")
         if command not in ALLOWED_COMMANDS[status]:
             allowed = ", ".join(sorted(ALLOWED_COMMANDS[status])) or "nothing"
@@ -332,5 +331,7 @@ class Orders:
 
     def _forbid(self, command: InstanceCommand, detail: str) -> None:
         status = self._life.state.status
-        allowed = frozenset() if self._deleting else ALLOWED_COMMANDS[status] - {command}
-        raise CommandForbiddenError(command, status, frozenset(allowed), detail)
+        allowed = self._life.state.allowed(self._clock.now()) - {command}
+        if self._deleting:
+            allowed = frozenset()
+        raise CommandForbiddenError(command, status, allowed, detail)

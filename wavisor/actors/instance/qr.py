@@ -42,6 +42,11 @@ class QrCounter:
         """Whether the last code that may be shown has been shown."""
         return self.shown >= QR_LIMIT
 
+    def ends_at(self, now: datetime) -> datetime:
+        """Return when the last code of the attempt runs out, and the session is ended."""
+        present = now if self.current is None else self.current.expires_at
+        return present + timedelta(seconds=NEXT_CODE_SECONDS * (QR_LIMIT - self.shown))
+
     def expire(self) -> None:
         """Forget the current code: it can no longer be scanned."""
         self.current = None

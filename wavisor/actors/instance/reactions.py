@@ -207,12 +207,14 @@ class Reactions:
         life = self._life
         life.startup.on_started()
         self._timers.cancel(TimerName.QR)
-        self._observer.on_paired(by_code=life.state.pairing_code is not None)
+        by_code = life.state.pairing_code is not None
+        self._observer.on_paired(by_code=by_code)
         life.state.jid = event.jid
         life.state.paired_at = self._clock.now()
         life.qr.reset()
         more = [(EventType.INSTANCE_PAIRED, payloads.paired(event))]
-        life.status.transition(InstanceStatus.PAIRING, Reason.QR_SCANNED, more_events=more)
+        reason = Reason.CODE_ENTERED if by_code else Reason.QR_SCANNED
+        life.status.transition(InstanceStatus.PAIRING, reason, more_events=more)
         self._outbox.on_paired(self._clock.now())
         self._timers.set(TimerName.PAIRING, self._policy.pairing_timeout)
 

@@ -14,10 +14,25 @@ from wavisor.actors.instance.messages import (
     QueuePause,
 )
 from wavisor.actors.instance.qr import QrCounter
-from wavisor.domain import ALLOWED_COMMANDS, InstanceStatus, Reason, WantedState
+from wavisor.domain import (
+    ALLOWED_COMMANDS,
+    InstanceCommand,
+    InstanceStatus,
+    Reason,
+    WantedState,
+)
 from wavisor.storage import InstanceRecord
 
-__all__ = ["GOING_UP", "RESTING", "Ending", "InstanceState", "Then", "state_of"]
+__all__ = [
+    "GOING_UP",
+    "RESTING",
+    "STARTING",
+    "Ending",
+    "InstanceState",
+    "Then",
+    "state_of",
+    "state_without_actor",
+]
 
 GOING_UP = frozenset(
     {
@@ -32,6 +47,9 @@ GOING_UP = frozenset(
 
 RESTING = frozenset(InstanceStatus) - GOING_UP
 """The statuses that only a user's command leaves."""
+
+STARTING = frozenset({InstanceCommand.CONNECT, InstanceCommand.RESTART})
+"""The commands that want a session started."""
 
 
 class Then(Enum):
@@ -91,7 +109,14 @@ class InstanceState:
         """What it should be in, by which uptime is measured: not what nobody lets it be in."""
         return WantedState.DISCONNECTED if self.suspended else self.desired
 
-    def snapshot(self, qr: QrCounter) -> InstanceSnapshot:
+    def allowed(self, now: datetime) -> frozenset[InstanceCommand]:
+        """Return the commands that would be carried out at present."""
+        allowed = ALLOWED_COMMANDS[self.status]
+        if self.suspended or (self.banned_until is not None and now < self.banned_until):
+            allowed -= STARTING
+        return allowed
+
+    def snapshot(self, qr: QrCounter, now: datetime) -> InstanceSnapshot:
         """Return what others may see of this state."""
         return InstanceSnapshot(
             instance_id=self.instance_id,
@@ -106,7 +131,7 @@ class InstanceState:
             banned_until=self.banned_until,
             last_error=self.last_error,
             connection=self.connection if self.status is InstanceStatus.CONNECTED else None,
-            allowed=ALLOWED_COMMANDS[self.status],
+            allowed=self.allowed(now),
             queue_pause=self.queue_pause,
             jid=self.jid,
         )
@@ -140,3 +165,16 @@ def state_of(record: InstanceRecord) -> InstanceState:
         paired_at=record.paired_at,
         queue_pause=pause,
     )
+
+
+def state_without_actor(record: InstanceRecord) -> InstanceState:
+    """Return the state of an instance whose actor is down: then it has no session.
+
+    Its row may tell of one, from before the gateway or the actor ended.
+    """
+    state = state_of(record)
+    if state.status in GOING_UP:
+        wanted = state.desired is WantedState.CONNECTED
+        state.status = InstanceStatus.CONNECTING if wanted else InstanceStatus.DISCONNECTED
+        state.reason = Reason.RESTORED
+    return state

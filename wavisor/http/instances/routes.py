@@ -8,7 +8,6 @@ from typing import Any
 
 import structlog
 
-from wavisor.actors.instance.messages import InstanceSnapshot
 from wavisor.actors.instance.qr import QrCounter
 from wavisor.actors.instance.state import state_of
 from wavisor.actors.instances import InstanceUnavailableError
@@ -89,7 +88,8 @@ async def create_instance(call: Call[CreateInstance, None]) -> Reply:
         snapshot = await call.services.instances.start(record.id)
     except InstanceUnavailableError as error:
         log.warning("the actor of a new instance has not started", error=str(error))
-        detail = detail_of(record, _as_stored(record))
+        stored = state_of(record).snapshot(QrCounter(), call.services.clock.now())
+        detail = detail_of(record, stored)
         return Reply(detail, HTTPStatus.ACCEPTED, headers)
     return Reply(detail_of(record, snapshot), HTTPStatus.CREATED, headers)
 
@@ -198,10 +198,6 @@ async def list_events(call: Call[None, EventsQuery]) -> Reply:
 
 def _scope(call: Call[Any, Any]) -> Scope:
     return Scope(call.principal.subscription_id)
-
-
-def _as_stored(record: InstanceRecord) -> InstanceSnapshot:
-    return state_of(record).snapshot(QrCounter())
 
 
 def _create(scope: Scope, name: str, entry: NewAudit) -> InstanceRecord:
