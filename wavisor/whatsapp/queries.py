@@ -9,11 +9,38 @@ pictures, approving requests to join, and the profiles of businesses.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
+from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter
 
 from wavisor.whatsapp import query_results as results
+from wavisor.whatsapp.group_queries import (
+    ChangeParticipants,
+    CreateGroup,
+    GetInviteLink,
+    GroupFromLink,
+    GroupInfo,
+    JoinGroup,
+    LeaveGroup,
+    ListGroups,
+    ListJoinRequests,
+    SetGroupPicture,
+    UpdateGroup,
+)
+from wavisor.whatsapp.query_base import (
+    MAX_NUMBERS,
+    MAX_PARTICIPANTS,
+    MAX_PICTURE,
+    Base64,
+    ChannelJid,
+    Digits,
+    GroupJid,
+    InviteCode,
+    MessageId,
+    Person,
+    QueryModel,
+    result_type,
+)
 
 __all__ = [
     "MAX_NUMBERS",
@@ -60,46 +87,6 @@ __all__ = [
     "UpdateGroup",
     "result_type",
 ]
-
-MAX_NUMBERS = 100
-MAX_PARTICIPANTS = 256
-MAX_PICTURE = 512 * 1024
-"""Bytes of a picture that is set, before base64. WhatsApp shows 640 by 640 pixels at most."""
-
-ResultT_co = TypeVar("ResultT_co", bound=BaseModel, covariant=True)
-
-# Strict, because the native client reads an address without checking that its parts are there.
-Person = Annotated[
-    str, StringConstraints(pattern=r"^[1-9][0-9]{4,19}@(s\.whatsapp\.net|lid)$", max_length=64)
-]
-GroupJid = Annotated[
-    str, StringConstraints(pattern=r"^[1-9][0-9]{4,19}(-[0-9]{6,14})?@g\.us$", max_length=64)
-]
-ChannelJid = Annotated[
-    str, StringConstraints(pattern=r"^[1-9][0-9]{4,24}@newsletter$", max_length=64)
-]
-Digits = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{4,19}$")]
-MessageId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
-InviteCode = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{6,64}$")]
-"""What stands after ``https://chat.whatsapp.com/``."""
-Base64 = Annotated[str, StringConstraints(max_length=MAX_PICTURE * 4 // 3 + 4)]
-
-
-class QueryModel(BaseModel, Generic[ResultT_co]):
-    """A question or change with an answer of type ``ResultT_co``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def result_type(query: QueryModel[Any]) -> type[BaseModel]:
-    """Return the type of the result that a query has."""
-    for base in type(query).__mro__:
-        arguments = getattr(base, "__pydantic_generic_metadata__", {}).get("args")
-        if arguments:
-            found: type[BaseModel] = arguments[0]
-            return found
-    raise TypeError(f"{type(query).__name__} does not say what its result is")
-
 
 # People
 
@@ -269,99 +256,6 @@ class SetPrivacy(QueryModel[results.PrivacySettings]):
     group_add: Literal["all", "contacts"] | None = None
     call_add: Literal["all", "known"] | None = None
     read_receipts: Literal["all", "none"] | None = None
-
-
-# Groups
-
-
-class ListGroups(QueryModel[results.GroupList]):
-    """Ask which groups this account is in, sorted by JID."""
-
-    kind: Literal["list_groups"] = "list_groups"
-    after: str | None = Field(default=None, max_length=64)
-    limit: int = Field(default=50, ge=1, le=200)
-
-
-class GroupInfo(QueryModel[results.Group]):
-    """Ask about a group that this account is in."""
-
-    kind: Literal["group_info"] = "group_info"
-    group: GroupJid
-
-
-class CreateGroup(QueryModel[results.Group]):
-    """Create a group."""
-
-    kind: Literal["create_group"] = "create_group"
-    name: str = Field(min_length=1, max_length=100)
-    participants: tuple[Person, ...] = Field(max_length=MAX_PARTICIPANTS)
-    community: GroupJid | None = None
-    """The community that it is to belong to."""
-
-
-class UpdateGroup(QueryModel[results.Done]):
-    """Change what is not None of a group. A failure may leave some of it changed."""
-
-    kind: Literal["update_group"] = "update_group"
-    group: GroupJid
-    name: str | None = Field(default=None, min_length=1, max_length=100)
-    description: str | None = Field(default=None, max_length=2048)
-    """Empty to remove it."""
-    announce: bool | None = None
-    locked: bool | None = None
-
-
-class SetGroupPicture(QueryModel[results.PictureChanged]):
-    """Change the picture of a group."""
-
-    kind: Literal["set_group_picture"] = "set_group_picture"
-    group: GroupJid
-    image: Base64
-
-
-class ChangeParticipants(QueryModel[results.ParticipantOutcomes]):
-    """Add or remove people, or make them admins or not."""
-
-    kind: Literal["change_participants"] = "change_participants"
-    group: GroupJid
-    people: tuple[Person, ...] = Field(min_length=1, max_length=MAX_PARTICIPANTS)
-    change: Literal["add", "remove", "promote", "demote"]
-
-
-class ListJoinRequests(QueryModel[results.JoinRequestList]):
-    """Ask who wants to join a group. The native client offers no way to answer them."""
-
-    kind: Literal["list_join_requests"] = "list_join_requests"
-    group: GroupJid
-
-
-class GetInviteLink(QueryModel[results.InviteLink]):
-    """Ask for the link of a group; with ``revoke`` for a new one, and the old one ends."""
-
-    kind: Literal["get_invite_link"] = "get_invite_link"
-    group: GroupJid
-    revoke: bool = False
-
-
-class GroupFromLink(QueryModel[results.Group]):
-    """Ask which group a link leads to."""
-
-    kind: Literal["group_from_link"] = "group_from_link"
-    code: InviteCode
-
-
-class JoinGroup(QueryModel[results.JoinedGroup]):
-    """Join the group that a link leads to."""
-
-    kind: Literal["join_group"] = "join_group"
-    code: InviteCode
-
-
-class LeaveGroup(QueryModel[results.Done]):
-    """Leave a group."""
-
-    kind: Literal["leave_group"] = "leave_group"
-    group: GroupJid
 
 
 # Channels
