@@ -4,6 +4,7 @@ import pytest
 
 from wavisor.whatsapp.failures import (
     cause_of,
+    connect_failure,
     download_failure,
     query_failure,
     send_failure,
@@ -162,3 +163,22 @@ def test_a_failed_download_tells_whether_to_try_again(
 )
 def test_the_clients_texts_come_as_bytes_or_not(error: Exception, text: str) -> None:
     assert cause_of(error) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "by_proxy", "cause"),
+    [
+        ("dial tcp: lookup web.whatsapp.com: no such host", False, "network"),
+        ("failed to open database: disk I/O error", True, "key_store"),
+        ("socks connect tcp 10.0.0.1:1080: authentication failed", True, "proxy"),
+        ("proxyconnect tcp: dial tcp 10.0.0.1:8080: refused", True, "proxy"),
+        ("proxyconnect tcp: dial tcp 10.0.0.1:8080: refused", False, "network"),
+    ],
+)
+def test_a_failed_connection_is_classified(text: str, by_proxy: bool, cause: str) -> None:
+    assert connect_failure("ins_1", text, by_proxy=by_proxy).cause == cause
+
+
+def test_a_failed_connection_never_quotes_what_may_be_a_proxys_password() -> None:
+    text = 'Get "https://web.whatsapp.com": proxyconnect http://user:secret@10.0.0.1: refused'
+    assert "secret" not in (connect_failure("ins_1", text, by_proxy=True).detail or "")

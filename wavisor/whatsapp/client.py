@@ -20,13 +20,11 @@ import neonize
 from neonize import client as native
 from neonize import events as native_events
 from neonize.exc import DecryptPollVoteError, DownloadError
-from neonize.proto.Neonize_pb2 import JID, PairPhoneParams, PairPhoneReturnFunction
-from neonize.proto.waCompanionReg.WAWebProtobufsCompanionReg_pb2 import DeviceProps
+from neonize.proto.Neonize_pb2 import PairPhoneParams, PairPhoneReturnFunction
 from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import Message
-from neonize.utils import log as native_log
 from neonize.utils.enum import ClientType
 
-from wavisor.whatsapp.addresses import jid_text, parse_jid
+from wavisor.whatsapp.addresses import jid_text
 from wavisor.whatsapp.commands import (
     DownloadMedia,
     Logout,
@@ -51,9 +49,15 @@ from wavisor.whatsapp.events import (
     StreamReplaced,
 )
 from wavisor.whatsapp.failure_log import FailureLog
-from wavisor.whatsapp.failures import cause_of, download_failure, query_failure
+from wavisor.whatsapp.failures import (
+    cause_of,
+    connect_failure,
+    download_failure,
+    query_failure,
+)
 from wavisor.whatsapp.history import History
-from wavisor.whatsapp.keystore import KeyStoreError, native_name, require_device
+from wavisor.whatsapp.keystore import KeyStoreError, require_device
+from wavisor.whatsapp.native_build import build_client
 from wavisor.whatsapp.native_queries import NativeQueries
 from wavisor.whatsapp.notices import Notices
 from wavisor.whatsapp.outgoing import Me
@@ -77,9 +81,6 @@ _PHONE = re.compile(r"\A[1-9]\d{6,14}\Z")
 _NAME_SECONDS = 2.0
 """A new device's login is told this late at most: the phone sends the user's name after it."""
 _NAME_PAUSE = 0.05
-_STORE_ERRORS = ("database", "sqlite", "pq:", "disk")
-# Go's net/http, golang.org/x/net/proxy, and what proxies answer.
-_PROXY_ERRORS = ("proxy", "socks")
 
 
 class NativeClient:
@@ -221,27 +222,8 @@ class NativeClient:
     # How the client is built
 
     def _build(self) -> Any:
-        opening = self._opening
-        jid = None
-        if opening.jid is not None:
-            user, agent, device, server = parse_jid(opening.jid)
-            jid = _jid(user, server, agent=agent, device=device)
-        native_log.setLevel(logging.INFO)
         logging.getLogger("whatsmeow.Client").addHandler(self._failures)
-        client = native.NewClient(
-            native_name(opening.store),
-            jid=jid,
-            props=DeviceProps(os=opening.device_name, platformType=DeviceProps.CHROME),
-            uuid=opening.incarnation,
-            new_device=jid is None,
-        )
-        # With a JID neonize names the client by its number instead of by the uuid given.
-        client.uuid = opening.incarnation.encode()
-        # neonize 0.5.2 forgets to say how this function's result is to be read and freed.
-        library = client._NewClient__client
-        library.DecryptPollVote.errcheck = library.GetMe.errcheck
-        # It would stop the client, in whatever thread collects garbage, and block there.
-        client._stop_finalizer.detach()
+        client = build_client(self._opening)
         client._NewClient__onLoginStatus = self._on_login_status
         client.qr(self._on_qr)
         self._subscribe(client)
@@ -391,25 +373,12 @@ class NativeClient:
                 return
             # Its event loop ends with the first event that it cannot encode.
             text = f"the native client could not pass on what WhatsApp sent: {text}"
-        if self._opening.proxy is not None and any(word in text.lower() for word in _PROXY_ERRORS):
-            # Not its text, in which the proxy's URL might stand.
-            self._emit(
-                ConnectFailed(
-                    instance=self._opening.instance,
-                    cause="proxy",
-                    detail="the proxy cannot be reached, or refuses to connect to WhatsApp",
-                )
-            )
-            return
-        log.warning("connecting failed: %s", text)
-        of_store = any(word in text.lower() for word in _STORE_ERRORS)
-        self._emit(
-            ConnectFailed(
-                instance=self._opening.instance,
-                cause="key_store" if of_store else "network",
-                detail=text,
-            )
+        failed = connect_failure(
+            self._opening.instance, text, by_proxy=self._opening.proxy is not None
         )
+        if failed.cause != "proxy":
+            log.warning("connecting failed: %s", text)
+        self._emit(failed)
 
     def _report_failure_stanza(self) -> bool:
         attributes = self._failures.take_refused()
@@ -420,10 +389,6 @@ class NativeClient:
 
     def _answer(self, command: Any, failure: Failure | None = None) -> Answer:
         return Answer(instance=command.instance, id=command.id, failure=failure)
-
-
-def _jid(user: str, server: str, *, agent: int = 0, device: int = 0) -> JID:
-    return JID(User=user, RawAgent=agent, Device=device, Integrator=0, Server=server)
 
 
 def _not_connected() -> Failure:

@@ -10,9 +10,16 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from wavisor.whatsapp.events import Failure
+from wavisor.whatsapp.events import ConnectFailed, Failure
 
-__all__ = ["cause_of", "download_failure", "query_failure", "send_failure", "upload_failure"]
+__all__ = [
+    "cause_of",
+    "connect_failure",
+    "download_failure",
+    "query_failure",
+    "send_failure",
+    "upload_failure",
+]
 
 REACH_OUT_TIMELOCK = 463
 """WhatsApp's code for refusing to let a number begin further conversations. It does not say until
@@ -41,6 +48,9 @@ _BEFORE_SENDING = re.compile(
     r"|sending to non-status broadcast)"
 )
 _WRITE_FAILED = "failed to send message node"
+_STORE_ERRORS = ("database", "sqlite", "pq:", "disk")
+# Go's net/http, golang.org/x/net/proxy, and what proxies answer.
+_PROXY_ERRORS = ("proxy", "socks")
 _NO_SOCKET = ("websocket not connected", "frame socket is closed")
 
 
@@ -48,6 +58,24 @@ def cause_of(error: Exception) -> str:
     """Return the native client's text in one of neonize's exceptions, some of which hold bytes."""
     cause = error.args[0] if error.args else ""
     return cause.decode(errors="replace") if isinstance(cause, bytes) else str(cause)
+
+
+def connect_failure(instance: str, text: str, *, by_proxy: bool) -> ConnectFailed:
+    """Return why a connection could not be made.
+
+    Args:
+        instance: whose connection.
+        text: the native client's error.
+        by_proxy: whether it was to go through a proxy.
+    """
+    said = text.lower()
+    if by_proxy and any(word in said for word in _PROXY_ERRORS):
+        # Not its text, in which the proxy's URL might stand.
+        detail = "the proxy cannot be reached, or refuses to connect to WhatsApp"
+        return ConnectFailed(instance=instance, cause="proxy", detail=detail)
+    of_store = any(word in said for word in _STORE_ERRORS)
+    cause: Literal["key_store", "network"] = "key_store" if of_store else "network"
+    return ConnectFailed(instance=instance, cause=cause, detail=text)
 
 
 def query_failure(text: str) -> Failure:
