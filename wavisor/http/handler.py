@@ -11,7 +11,6 @@ import structlog
 from pydantic import BaseModel
 from tornado.http1connection import HTTP1Connection
 from tornado.ioloop import IOLoop
-from tornado.iostream import StreamClosedError
 from tornado.web import stream_request_body
 
 from wavisor.http import problems
@@ -22,7 +21,8 @@ from wavisor.http.media.links import SignedLink
 from wavisor.http.paths import PathText
 from wavisor.http.permissions import PUBLIC
 from wavisor.http.problems import ProblemError
-from wavisor.http.routing import Call, Content, FilePart, InstanceFrom, Reply, Route, RouteError
+from wavisor.http.replies import render, send_file
+from wavisor.http.routing import Call, FilePart, InstanceFrom, Reply, Route
 from wavisor.http.schemas import Empty
 from wavisor.ids import Kind, normalise_id
 
@@ -39,9 +39,6 @@ _CLIENT_GONE = 499
 _STALE_SECONDS = 0.5
 _REFUSAL_SECONDS = 2.0
 _UPLOAD_SECONDS = 600.0
-_FILE_CHUNK = 256 * 1024
-# How long a client may take for one chunk.
-_STALLED_SECONDS = 60.0
 # Tornado answers a longer body with a bare 400; the limit is enforced here, with a document.
 _TORNADO_BODY_LIMIT = 2**62
 
@@ -335,7 +332,7 @@ class RoutedHandler(BaseHandler):
         await self._send(route, reply)
 
     async def _send(self, route: Route, reply: Reply) -> None:
-        body, media_type = _render(route, reply)
+        body, media_type = render(route, reply)
         self.set_status(reply.status)
         for name, value in reply.headers.items():
             self.set_header(name, value)
@@ -345,33 +342,9 @@ class RoutedHandler(BaseHandler):
             return
         self.set_header("Content-Type", media_type)
         if isinstance(body, FilePart):
-            await self._send_file(body)
+            await send_file(self, body)
         else:
             self.finish(body)
-
-    async def _send_file(self, part: FilePart) -> None:
-        """Send a file as fast as the client takes it; one that takes nothing is left."""
-        # Opened before anything is said of it, so that a failure can still be told.
-        stream = await asyncio.to_thread(part.path.open, "rb")
-        try:
-            self.set_header("Content-Length", str(part.length))
-            await asyncio.to_thread(stream.seek, part.start)
-            await asyncio.wait_for(self.flush(), _STALLED_SECONDS)
-            left = 0 if self.request.method == "HEAD" else part.length
-            while left and (chunk := await asyncio.to_thread(stream.read, min(left, _FILE_CHUNK))):
-                left -= len(chunk)
-                self.write(chunk)
-                await asyncio.wait_for(self.flush(), _STALLED_SECONDS)
-            whole = left == 0
-        except (OSError, TimeoutError, StreamClosedError):
-            whole = False
-        finally:
-            await asyncio.to_thread(stream.close)
-        if whole:
-            self.finish()
-        else:
-            # The header is out: all that can still be told is that this was not everything.
-            cast(HTTP1Connection, self.request.connection).stream.close()
 
     def _refuse_body(self, error: Exception) -> None:
         """Answer now and take in a little more, so that the client gets to read it.
@@ -415,24 +388,3 @@ def _canonical(text: str, kind: Kind) -> str:
     if identifier is None:
         raise ProblemError(problems.NOT_FOUND)
     return identifier
-
-
-def _render(route: Route, reply: Reply) -> tuple[bytes | FilePart | None, str]:
-    """Return body and media type of a reply.
-
-    Raises:
-        RouteError: the route does not declare such a reply.
-    """
-    if reply.status not in route.responses:
-        raise RouteError(f"{route.operation} answered {reply.status}, which it does not declare")
-    declared, content = route.responses[reply.status], reply.content
-    model = declared.model if isinstance(declared, Content) else declared
-    if content is None and declared is None:
-        return None, ""
-    if isinstance(content, bytes | FilePart) and isinstance(declared, Content):
-        media_type = reply.media_type
-        if media_type and {media_type, "*/*"} & set(declared.media_types):
-            return content, media_type
-    elif content is not None and model is not None and isinstance(content, model):
-        return content.model_dump_json(by_alias=True).encode(), "application/json"
-    raise RouteError(f"{route.operation} answered {type(content)}, which it does not declare")
