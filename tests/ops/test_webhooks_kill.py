@@ -1,6 +1,6 @@
-"""kill -9 in the middle of a backlog of webhooks: all of it arrives, and nothing is altered.
+"""kill -9 of a dispatcher in the middle of a backlog: all of it arrives, nothing is altered.
 
-10,000 of them are killed by `python -m bench.webhooks --kill`; here are fewer, for the time.
+What 10,000 deliveries make of kills of the whole gateway is in ``test_gateway_webhooks``.
 """
 
 from __future__ import annotations
