@@ -291,6 +291,53 @@ def test_a_receipt_that_overtakes_the_answer_is_not_lost(lab: InstanceLab) -> No
     assert (record.status, record.whatsapp_id) == (MessageStatus.DELIVERED, "3EB0EARLY")
 
 
+def test_a_receipt_that_overtakes_an_answer_that_never_comes_proves_that_it_was_sent(
+    lab: InstanceLab,
+) -> None:
+    instance = lab.create()
+    lab.driver.script(SlowSession)
+    session = lab.link(instance)
+    message = queue(lab, instance)
+    lab.look(instance)
+    secret = session.commands(SendMessage)[0].secret
+    lab.driver.noted[instance, secret] = "3EB0EARLY"
+    session.emit(receipt(instance, "3EB0EARLY", "delivered"))
+    session.exit(None)
+    lab.look(instance)
+    record = stored(lab, message)
+    assert (record.status, record.whatsapp_id) == (MessageStatus.DELIVERED, "3EB0EARLY")
+    assert outcomes(lab, instance) == ["message:sent"]
+
+
+def outcomes(lab: InstanceLab, instance: str) -> list[str]:
+    """The events that tell what became of messages, without those of their statuses."""
+    wanted = ("message:sent", "message:failed")
+    return [one.type for one in lab.stored_events(instance) if one.type in wanted]
+
+
+def test_what_became_of_a_message_is_an_event_of_its_own(lab: InstanceLab) -> None:
+    instance = lab.create()
+    lab.driver.script(SlowSession)
+    session = lab.link(instance)
+    fine, wrong = queue(lab, instance, "fine"), queue(lab, instance, "wrong")
+    lab.look(instance)
+    session.emit(session.answer(fine, message_id="3EB0FINE"))
+    for kind in ("delivered", "read"):
+        session.emit(receipt(instance, "3EB0FINE", kind))
+    for _ in range(6):
+        lab.advance(instance, 0.001)
+    failure = Failure(reason="rejected", detail="no", code=479)
+    session.emit(session.answer(wrong, failure=failure))
+    lab.look(instance)
+    assert outcomes(lab, instance) == ["message:sent", "message:failed"]
+    sent, failed = [
+        one for one in lab.stored_events(instance) if one.type.endswith(("sent", "failed"))
+    ]
+    assert (sent.data["messageId"], sent.data["status"]) == (fine, "sent")
+    assert sent.data["whatsappId"] == "3EB0FINE"
+    assert (failed.data["messageId"], failed.data["failure"]["code"]) == (wrong, 479)
+
+
 def test_a_message_left_in_sending_by_a_crash_is_uncertain_after_the_start(
     tmp_path: Path,
 ) -> None:

@@ -435,7 +435,5 @@ class Outbox:
                 log.warning("a lost answer", instance=self._instance_id, error=str(error))
         if proven and unless_never_left:
             return True
-        self._settlement.leave_open(message.id, detail)
-        if whatsapp_id is not None:
-            self._settlement.note_id(message.id, whatsapp_id)
+        self._settlement.leave_open(message.id, detail, whatsapp_id)
         return False

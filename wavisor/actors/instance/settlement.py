@@ -77,20 +77,27 @@ class Settlement:
     def finish(self, message_id: str, answer: Answer) -> None:
         """Write down an answer that is final, and the receipts that overtook it."""
         self._change(lambda: _finish(message_id, answer))
+        self._apply_early()
+
+    def leave_open(self, message_id: str, detail: str, whatsapp_id: str | None) -> None:
+        """Note that nobody can tell whether a message was sent, but receipts.
+
+        Args:
+            message_id: which message.
+            detail: why nobody can.
+            whatsapp_id: by which receipts name it; None when that is not known.
+        """
+        failure = _uncertainty(detail)
+        self._change(lambda: _one(messages.mark_uncertain(message_id, failure)))
+        if whatsapp_id is not None:
+            self._change(lambda: _one(messages.note_whatsapp_id(message_id, whatsapp_id)))
+        self._apply_early()
+
+    def _apply_early(self) -> None:
         early = list(self._early)
         self._early.clear()
         for receipt in early:
             self.on_receipt(receipt, waiting=False)
-
-    def leave_open(self, message_id: str, detail: str) -> MessageRecord | None:
-        """Note that nobody can tell whether a message was sent."""
-        self._early.clear()
-        failure = _uncertainty(detail)
-        return _first(self._change(lambda: _one(messages.mark_uncertain(message_id, failure))))
-
-    def note_id(self, message_id: str, whatsapp_id: str) -> None:
-        """Note the id of a message of which nobody can tell, so that receipts can."""
-        self._change(lambda: _one(messages.note_whatsapp_id(message_id, whatsapp_id)))
 
     def on_receipt(self, event: ReceiptReceived, *, waiting: bool) -> None:
         """Move the messages of a receipt forward.
@@ -167,12 +174,30 @@ def _change_and_tell(
     if not changed:
         return [], []
     new_events = [
-        NewEvent(
-            type=EventType.MESSAGE_STATUS_CHANGED.value, data=payloads.message_changed(message)
-        )
+        NewEvent(type=kind.value, data=payloads.message_changed(message))
         for message in changed
+        for kind in _told_by(message)
     ]
     return changed, events.append(instance_id, new_events)
+
+
+def _told_by(message: MessageRecord) -> tuple[EventType, ...]:
+    """Return the events that tell of a message's new status, for those who want all or some."""
+    if message.status is MessageStatus.FAILED:
+        return EventType.MESSAGE_STATUS_CHANGED, EventType.MESSAGE_FAILED
+    if message.status is MessageStatus.SENT or _was_proved_sent(message):
+        return EventType.MESSAGE_STATUS_CHANGED, EventType.MESSAGE_SENT
+    return (EventType.MESSAGE_STATUS_CHANGED,)
+
+
+def _was_proved_sent(message: MessageRecord) -> bool:
+    """Tell whether a receipt has just shown that a message was sent of which no answer came."""
+    before = message.history[-2].status if len(message.history) > 1 else None
+    return (
+        before in (MessageStatus.SENDING, MessageStatus.UNCERTAIN)
+        and message.status in _RECEIPT_STATUS.values()
+        and message.sent_at is None
+    )
 
 
 def _finish(message_id: str, answer: Answer) -> list[MessageRecord]:
