@@ -170,7 +170,7 @@ def test_one_message_tells_its_whole_life(reader_on_both: Reader) -> None:
     anna = {"jid": ANNA_CHAT, "lid": ANNA.lid, "phone": ANNA.phone}
     at = "2026-01-01T00:00:00.000Z"
     assert life["reactions"] == [{"sender": anna, "emoji": "👍", "at": at}]
-    assert life["votes"] == [{"sender": anna, "selected": ["ab"], "at": at}]
+    assert life["votes"] == [{"sender": anna, "options": [], "selected": ["ab"], "at": at}]
     assert [one["status"] for one in life["history"]] == ["sent"]
     reader.gateway.receipt(reader.instance, "3A000001", "delivered")
     reader.gateway.wait_message(message, "delivered")

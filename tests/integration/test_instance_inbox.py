@@ -14,7 +14,7 @@ from support.instance_lab import InstanceLab, instance_lab
 from wavisor.domain import MessageDirection, MessageStatus
 from wavisor.storage import EventRecord, MessageLife, MessageRecord, chats, messages
 from wavisor.whatsapp import events as session
-from wavisor.whatsapp.inbound import InboundContent, Quoted
+from wavisor.whatsapp.inbound import InboundContent, InboundPoll, Quoted, poll_option_hash
 from wavisor.whatsapp.scripted import ScriptedSession
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -277,6 +277,23 @@ def test_votes_are_kept_with_their_poll_and_unreadable_ones_only_told(talk: Talk
     assert event is not None
     assert (event.data["readable"], event.data["messageId"]) == (False, None)
     assert [one.value for one in talk.life().responses] == [{"selected": ["ab", "cd"]}]
+
+
+def test_a_vote_tells_the_texts_of_what_was_chosen(talk: Talk) -> None:
+    options = ("Soup", "Salad", "Bread")
+    poll = InboundPoll(question="Lunch?", options=options, selectable=2)
+    content = InboundContent(type="poll", raw_type="pollCreationMessage", poll=poll)
+    talk.tell(session.MessageReceived, content=content)
+    chosen = tuple(poll_option_hash(one) for one in ("Bread", "Soup", "not one of them"))
+    event = talk.tell(session.PollVoted, selected=chosen)
+    assert event is not None
+    assert event.data["messageId"] == talk.stored()[0].id
+    assert event.data["options"] == ["Bread", "Soup"]
+    assert event.data["selected"] == list(chosen)
+    # Nobody knows the options of a poll that is not stored.
+    unknown = talk.tell(session.PollVoted, "NONE", selected=chosen)
+    assert unknown is not None
+    assert (unknown.data["messageId"], unknown.data["options"]) == (None, None)
 
 
 def test_what_cannot_be_read_is_told_and_not_stored(talk: Talk) -> None:

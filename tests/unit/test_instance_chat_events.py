@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from support.instance_lab import InstanceLab, instance_lab
 from wavisor.actors.instance.chat_payloads import content_json
 from wavisor.whatsapp import events as session
-from wavisor.whatsapp.content import ContactCard
+from wavisor.whatsapp.content import ContactCard, Poll
 from wavisor.whatsapp.event_base import SessionEvent
 from wavisor.whatsapp.inbound import (
     InboundContent,
@@ -20,6 +21,8 @@ from wavisor.whatsapp.inbound import (
     InboundPoll,
     MediaDescriptor,
     Quoted,
+    chosen_options,
+    poll_option_hash,
 )
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -103,6 +106,23 @@ def test_places_cards_and_polls_stand_in_the_event() -> None:
     assert (data["media"], data["quoted"]) == (None, None)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        Poll(question="?", options=("a", "b", "c"), selectable=2),
+        InboundContent(
+            type="poll",
+            raw_type="pollCreationMessage",
+            poll=InboundPoll(question="?", options=("a", "b", "c"), selectable=2),
+        ),
+    ],
+)
+def test_a_vote_finds_its_options_in_polls_of_either_direction(content: BaseModel) -> None:
+    votes = [poll_option_hash(one) for one in ("c", "a", "nothing")]
+    assert chosen_options(content.model_dump(mode="json"), votes) == ["c", "a"]
+    assert chosen_options({"type": "text", "text": "no poll"}, votes) == []
+
+
 def test_a_message_that_cannot_be_shown_says_so(lab: InstanceLab) -> None:
     event = published(
         lab,
@@ -154,7 +174,13 @@ def test_a_message_that_cannot_be_shown_says_so(lab: InstanceLab) -> None:
             session.PollVoted,
             in_chat(selected=("ab",)),
             "poll:vote",
-            {"messageId": None, "whatsappId": "M", "selected": ["ab"], "readable": True},
+            {
+                "messageId": None,
+                "whatsappId": "M",
+                "selected": ["ab"],
+                "options": None,
+                "readable": True,
+            },
         ),
         (
             session.PresenceUpdated,

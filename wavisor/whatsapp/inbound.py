@@ -7,7 +7,8 @@ Made by :mod:`wavisor.whatsapp.incoming` in session processes, carried by the ev
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -21,6 +22,7 @@ __all__ = [
     "MediaDescriptor",
     "MessageType",
     "Quoted",
+    "chosen_options",
     "poll_option_hash",
 ]
 
@@ -164,3 +166,15 @@ def poll_option_hash(option: str) -> str:
     Source: whatsmeow ``msgsecret.go``, ``HashPollOptions``.
     """
     return hashlib.sha256(option.encode()).hexdigest()
+
+
+def chosen_options(poll: Mapping[str, Any], chosen: Iterable[str]) -> list[str]:
+    """Return the texts of the options that a vote names, without those that the poll has not.
+
+    Args:
+        poll: the content of the poll's message, received or sent from here, as JSON.
+        chosen: hashes as of :func:`poll_option_hash`.
+    """
+    options = (poll.get("poll") or poll).get("options") or ()
+    texts = {poll_option_hash(option): option for option in options}
+    return [texts[one] for one in chosen if one in texts]

@@ -161,12 +161,13 @@ def message_reaction(event: MessageReaction) -> Json:
 
 
 def poll_voted(event: PollVoted) -> Json:
-    """Return the data of ``poll:vote``."""
+    """Return the data of ``poll:vote``; only the stored poll tells the texts of its options."""
     return {
         "messageId": None,
         "whatsappId": event.message_id,
         **_where(event),
         "selected": list(event.selected),
+        "options": None,
         "readable": event.readable,
     }
 

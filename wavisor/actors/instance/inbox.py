@@ -46,6 +46,7 @@ from wavisor.whatsapp.events import (
     ReceiptReceived,
     UndecryptableMessage,
 )
+from wavisor.whatsapp.inbound import chosen_options
 from wavisor.whatsapp.number_variants import number_variants
 
 __all__ = ["Inbox", "origin_of", "party_of"]
@@ -284,8 +285,11 @@ def _change_and_tell(
     changed = move()
     if changed is None and repeated():
         return []
-    message_id = None if changed is None else changed.id
-    told = NewEvent(type=kind.value, data={**data, "messageId": message_id})
+    if changed is not None:
+        data = {**data, "messageId": changed.id}
+        if kind is EventType.POLL_VOTE:
+            data["options"] = chosen_options(changed.content, data["selected"])
+    told = NewEvent(type=kind.value, data=data)
     return events.append(instance_id, [told])
 
 

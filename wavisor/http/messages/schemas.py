@@ -10,6 +10,7 @@ from pydantic import Field
 from wavisor.domain import MediaState, MessageDirection, MessageStatus
 from wavisor.http.schemas import ApiModel, Moment, PageQuery, Time
 from wavisor.storage import MediaRecord, MessageLife, MessageRecord, Party, ResponseKind
+from wavisor.whatsapp.inbound import chosen_options
 
 __all__ = [
     "FailureInfo",
@@ -188,7 +189,10 @@ class VoteModel(ApiModel):
     """What somebody chose in a poll."""
 
     sender: PersonInfo
-    selected: list[str] = Field(description="SHA-256 of the text of each option, in hexadecimal.")
+    options: list[str] = Field(description="The texts of the options that were chosen.")
+    selected: list[str] = Field(
+        description="The same as WhatsApp names them: SHA-256 of each text, in hexadecimal."
+    )
     at: Time
 
 
@@ -227,7 +231,12 @@ def life_model(life: MessageLife) -> MessageLifeModel:
             for one in reactions
         ],
         votes=[
-            VoteModel(sender=_person(one.sender), selected=one.value["selected"], at=one.at)
+            VoteModel(
+                sender=_person(one.sender),
+                options=chosen_options(life.message.content, one.value["selected"]),
+                selected=one.value["selected"],
+                at=one.at,
+            )
             for one in votes
         ],
     )
