@@ -17,7 +17,7 @@ from wavisor.storage import Scope, messages
 from wavisor.whatsapp import events as session
 from wavisor.whatsapp.commands import Query
 from wavisor.whatsapp.events import Failure
-from wavisor.whatsapp.inbound import InboundContent, MediaDescriptor
+from wavisor.whatsapp.inbound import InboundContent, MediaDescriptor, Quoted
 from wavisor.whatsapp.person import Person
 from wavisor.whatsapp.queries import MarkRead
 
@@ -177,6 +177,33 @@ def test_one_message_tells_its_whole_life(reader_on_both: Reader) -> None:
     life = reader.get(f"/api/messages/{message}").json
     assert [one["status"] for one in life["receipts"]] == ["delivered"]
     assert [one["status"] for one in life["history"]] == ["sent", "delivered"]
+
+
+def test_a_message_tells_what_came_with_it(reader_on_both: Reader) -> None:
+    reader = reader_on_both
+    content = InboundContent(
+        type="text",
+        raw_type="extendedTextMessage",
+        text="@77010001 look",
+        mentions=(ANNA.jid,),
+        ephemeral_seconds=86_400,
+        forwarded=True,
+        forwarding_score=5,
+        quoted=Quoted(id="Q", sender=Person(jid=ANNA.jid), chat=None, type="text", text="what?"),
+    )
+    channel = Person(jid="120363000000000009@newsletter")
+    told = [
+        reader.hear(content=content, sender=BERT, push_name="Bert", is_broadcast=True),
+        reader.hear("news", sender=channel, is_channel=True, server_id=107),
+    ]
+    message, news = (reader.get(f"/api/messages/{one}").json for one in told)
+    assert (message["pushName"], message["isBroadcast"]) == ("Bert", True)
+    assert (message["mentions"], message["mentionAll"]) == ([ANNA.jid], False)
+    assert (message["ephemeralSeconds"], message["viewOnce"]) == (86_400, False)
+    assert (message["forwarded"], message["forwardingScore"]) == (True, 5)
+    assert message["content"]["quoted"]["sender"] == {"jid": ANNA.jid, "lid": None, "phone": None}
+    assert (news["serverId"], news["pushName"], news["isBroadcast"]) == (107, None, False)
+    assert [one["serverId"] for one in reader.get("/api/messages").json["items"]] == [107, None]
 
 
 def test_the_key_to_a_file_is_not_shown(reader: Reader) -> None:

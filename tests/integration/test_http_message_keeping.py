@@ -43,9 +43,10 @@ def keeper(new_http: NewHttp) -> Keeper:
 
 def test_a_star_is_put_on_and_taken_off(keeper: Keeper) -> None:
     for _ in range(2):
-        assert keeper.post("star").json["id"] == keeper.message
+        starred = keeper.post("star").json
+        assert (starred["id"], starred["starred"]) == (keeper.message, True)
     assert keeper.starred() == [keeper.message]
-    assert keeper.post("unstar").status == 200
+    assert keeper.post("unstar").json["starred"] is False
     assert keeper.starred() == []
 
 

@@ -172,6 +172,9 @@ def test_options_are_stored_with_the_message(sender: Sender) -> None:
         },
     )
     assert answer.status == 202, answer.body
+    told = ["4915112345678@s.whatsapp.net", "123456789012345@lid"]
+    assert (answer.json["mentions"], answer.json["mentionAll"]) == (told, True)
+    assert (answer.json["ephemeralSeconds"], answer.json["forwarded"]) == (86400, False)
     stored = sender.stored(answer.json["id"])
     assert stored.options["quoted"]["id"] == "3EB0AA"
     assert stored.options["quoted_text"] == "first"

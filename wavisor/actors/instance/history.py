@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from wavisor.actors.instance import chat_payloads
-from wavisor.actors.instance.inbox import origin_of, party_of
+from wavisor.actors.instance.inbox import party_of, provenance
 from wavisor.actors.instance.journal import Journal
 from wavisor.domain import EventType, MessageStatus
 from wavisor.storage import (
@@ -111,7 +111,7 @@ def _inbound(chat: Person, message: HistoryMessage, file: ExpectedFile | None) -
         kind=content.type,
         content=content.model_dump(mode="json", exclude_defaults=True),
         text=content.searchable,
-        options=origin_of(chat, sender),
+        options=provenance(chat, sender, push_name=message.push_name),
         timestamp=message.timestamp,
         quoted_id=None if content.quoted is None else content.quoted.id,
         unread=message.unread,

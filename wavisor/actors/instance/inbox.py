@@ -49,7 +49,7 @@ from wavisor.whatsapp.events import (
 from wavisor.whatsapp.inbound import chosen_options
 from wavisor.whatsapp.number_variants import number_variants
 
-__all__ = ["Inbox", "origin_of", "party_of"]
+__all__ = ["Inbox", "party_of", "provenance"]
 
 Json = dict[str, Any]
 Move = Callable[[], MessageRecord | None]
@@ -307,18 +307,35 @@ def _inbound(event: MessageReceived) -> InboundMessage:
         kind=content.type,
         content=content.model_dump(mode="json", exclude_defaults=True),
         text=content.searchable,
-        options=origin_of(event.chat, event.sender),
+        options=provenance(
+            event.chat,
+            event.sender,
+            push_name=event.push_name,
+            is_broadcast=event.is_broadcast,
+            server_id=event.server_id,
+        ),
         timestamp=event.timestamp,
         quoted_id=None if content.quoted is None else content.quoted.id,
         chat_name=event.push_name if named else None,
     )
 
 
-def origin_of(chat: Person, sender: Person) -> Json | None:
-    """Return by which addresses WhatsApp names a message, where rows may have others."""
+def provenance(chat: Person, sender: Person, **told: Any) -> Json | None:
+    """Return what a row is to keep of where a message came from, where there is such.
+
+    Args:
+        chat: as WhatsApp names it with the message.
+        sender: the same.
+        **told: what else came with the message; what says nothing is left out.
+    """
+    kept: Json = {}
     origin = {"chat": chat.jid, "sender": sender.jid}
-    hidden = any(jid.endswith(f"@{LID_SERVER}") for jid in origin.values())
-    return {"origin": origin} if hidden else None
+    if any(jid.endswith(f"@{LID_SERVER}") for jid in origin.values()):
+        # Rows may have other addresses.
+        kept["origin"] = origin
+    if any(told.values()):
+        kept["told"] = {name: value for name, value in told.items() if value}
+    return kept or None
 
 
 def party_of(person: Person) -> Party:

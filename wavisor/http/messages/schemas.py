@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 _WORD = re.compile(r"_([a-z0-9])")
+_OF_PEOPLE = ("jid", "lid", "phone")
 # Where a file lies, and the key to it at WhatsApp.
 _INTERNAL = frozenset({"path", "thumbnail_path", "preview_thumbnail_path", "source"})
 
@@ -82,12 +83,34 @@ class MessageModel(ApiModel):
     kind: str
     text: str | None = Field(description="Its text or caption.")
     content: dict[str, Any] = Field(description="What it consists of; depends on the kind.")
+    push_name: str | None = Field(
+        default=None, description="What its author calls themselves, where the message tells."
+    )
+    mentions: list[str] = Field(default=[], description="JIDs of those who are told.")
+    mention_all: bool = Field(default=False, description="Whether everybody in the group is told.")
+    view_once: bool = Field(default=False, description="Whether it can be looked at once only.")
+    ephemeral_seconds: int | None = Field(
+        default=None, description="After how long it vanishes, where it says so itself."
+    )
+    forwarded: bool = False
+    forwarding_score: int = Field(
+        default=0, description="How often it was forwarded, as far as known."
+    )
+    is_broadcast: bool = Field(
+        default=False, description="Whether it went to a broadcast list that the account is on."
+    )
+    server_id: int | None = Field(
+        default=None, description="Of a channel's message: its number there, for reactions."
+    )
     media_id: str | None = Field(description="The id of its file, where it has one.")
     media: FileModel | None = Field(description="Its file, and whether it is here.")
     status: MessageStatus
     whatsapp_id: str | None = Field(description="WhatsApp's own id of it, once it was sent.")
     quoted_whatsapp_id: str | None = Field(description="WhatsApp's id of what it answers.")
     failure: FailureInfo | None
+    starred: bool = Field(
+        default=False, description="As it was set here; phones do not know of it."
+    )
     priority: int
     attempts: int = Field(description="How often it was handed to WhatsApp.")
     recipients: int | None = Field(
@@ -276,12 +299,14 @@ def message_model(record: MessageRecord) -> MessageModel:
         kind=record.kind,
         text=record.text,
         content=_public(record.content),
+        **_accompanying(record),
         media_id=record.media_id,
         media=None if record.file is None else _file(record.file, record.content),
         status=record.status,
         whatsapp_id=record.whatsapp_id,
         quoted_whatsapp_id=record.quoted_id,
         failure=_failure(record.failure),
+        starred=record.starred,
         priority=record.priority,
         attempts=record.attempts,
         recipients=record.recipients,
@@ -300,16 +325,42 @@ def message_model(record: MessageRecord) -> MessageModel:
     )
 
 
+def _accompanying(record: MessageRecord) -> dict[str, Any]:
+    """Return what goes with a message of whatever kind."""
+    options = record.options or {}
+    told = options.get("told", {})
+    # What came in says it in its content.
+    said = record.content if "raw_type" in record.content else options
+    return {
+        "push_name": told.get("push_name"),
+        "is_broadcast": told.get("is_broadcast", False),
+        "server_id": told.get("server_id"),
+        "mentions": said.get("mentions", []),
+        "mention_all": said.get("mention_all", False),
+        "view_once": said.get("view_once", False),
+        "ephemeral_seconds": said.get("ephemeral_seconds"),
+        "forwarded": said.get("forwarded", False),
+        "forwarding_score": said.get("forwarding_score", int(said.get("forwarded", False))),
+    }
+
+
 def _public(value: Any) -> Any:
     """Return stored content as it stands on the wire: camelCase, and nothing internal."""
     if isinstance(value, dict):
         return {
             _WORD.sub(lambda match: match.group(1).upper(), name): _public(part)
-            for name, part in value.items()
+            for name, part in _whole(value).items()
             if name not in _INTERNAL
         }
     if isinstance(value, list):
         return [_public(part) for part in value]
+    return value
+
+
+def _whole(value: dict[str, Any]) -> dict[str, Any]:
+    """Return a part of stored content; of people also what is not known."""
+    if value.keys() <= set(_OF_PEOPLE) and "jid" in value:
+        return {**dict.fromkeys(_OF_PEOPLE), **value}
     return value
 
 
