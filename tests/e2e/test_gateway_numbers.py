@@ -36,6 +36,10 @@ def test_both_forms_of_a_number_reach_the_one_account_in_order(
     assert [one.text for one in heard] == ["1", "2", "3"]
     assert {owner.message(one["id"])["to"] for one in accepted} == {f"{number}@s.whatsapp.net"}
 
+    for form in forms.values():
+        found = owner.api("GET", f"/api/messages?chat={form}").expect(200)["items"]
+        assert [one["text"] for one in found] == ["3", "2", "1"]
+
     mark = ann.mark
     whatsapp.write_as_contact(number, ann.phone, "Oi")
     ann.wait_text("Oi", mark)

@@ -120,7 +120,12 @@ def test_messages_are_filtered_by_what_they_are(reader_on_both: Reader) -> None:
         media=MediaDescriptor(kind="image", mime_type="image/png", size=1, sha256=None, source="s"),
     )
     reader.hear(content=picture, sender=BERT)
-    assert reader.texts(f"chat={quote(BERT_CHAT)}") == ["a Morning view", "100% sure"]
+    for address in (BERT_CHAT, "+15550102", "15550102"):
+        assert reader.texts(f"chat={quote(address)}") == ["a Morning view", "100% sure"]
+    for address in (ANNA_CHAT, ANNA.jid, "+1 555 0101"):
+        assert reader.texts(f"chat={quote(address)}") == ["from my phone", "good morning"]
+        answer = reader.in_instance(f"/api/messages?chat={quote(address)}")
+        assert len(answer.json["items"]) == 2
     assert reader.texts("direction=outbound") == ["from my phone"]
     assert reader.texts("direction=inbound&kind=text") == ["100% sure", "good morning"]
     assert reader.texts("status=sent") == ["from my phone"]
@@ -139,6 +144,8 @@ def test_messages_are_filtered_by_what_they_are(reader_on_both: Reader) -> None:
     [
         "chat=",
         "chat=nobody",
+        "chat=15550102@S.WHATSAPP.NET",
+        "chat=15550102@example.com",
         "direction=sideways",
         "kind=UPPER",
         "from=yesterday",

@@ -10,10 +10,11 @@ from typing import Any
 
 from wavisor.domain import ChatKind
 from wavisor.storage.message_records import Party
-from wavisor.storage.models import Chat, Message
+from wavisor.storage.models import Chat, Instance, Message
 from wavisor.storage.prepared import Prepared
+from wavisor.storage.scope import Scope
 
-__all__ = ["BY_JID", "address_of", "kind_of", "merge", "resolve"]
+__all__ = ["BY_JID", "address_of", "kept_under", "kind_of", "merge", "resolve"]
 
 _PN = "s.whatsapp.net"
 _LID = "lid"
@@ -60,6 +61,29 @@ def kind_of(jid: str) -> ChatKind:
         "broadcast": ChatKind.BROADCAST,
     }
     return others.get(server, ChatKind.PERSON)
+
+
+def kept_under(scope: Scope, instance_id: str | None, jid: str) -> list[str]:
+    """Return the JIDs under which the tenant may keep the chat that has an address.
+
+    Args:
+        scope: The tenant.
+        instance_id: Which of its instances; None for all of them.
+        jid: Any address of the chat.
+    """
+    known = address_of(Party(jid)).jid
+    if known.endswith(f"@{_LID}"):
+        column = Chat.lid
+    elif known.startswith(_TWO_FORMS):
+        column = Chat.alias
+    else:
+        return [known]
+    # By instances in any case: their indexes are the only ones on other addresses.
+    instances = scope.select(Instance, Instance.id)
+    if instance_id is not None:
+        instances = instances.where(Instance.id == instance_id)
+    rows = scope.select_by(Chat, Chat.jid).where(Chat.instance.in_(instances), column == known)
+    return [known, *{row.jid for row in rows}]
 
 
 def resolve(instance_id: str, party: Party) -> str:

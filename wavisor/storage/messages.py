@@ -26,7 +26,7 @@ from wavisor.storage.inbound import (
     respond,
 )
 from wavisor.storage.media import with_files
-from wavisor.storage.message_records import MessageFilter, MessageLife, MessageRecord, Party
+from wavisor.storage.message_records import MessageFilter, MessageLife, MessageRecord
 from wavisor.storage.models import Message
 from wavisor.storage.outcomes import (
     cancel,
@@ -152,7 +152,7 @@ def list_page(
         instance_id=instance_id, status=None if status is None else frozenset(status)
     )
     select = scope.select if where.instance_id is None else scope.select_by
-    query = select(Message).where(*_conditions(where))
+    query = select(Message).where(*_conditions(scope, where))
     if cursor is not None:
         query = query.where(following(Message.created_at, Message.position, cursor))
     ordered = query.order_by(Message.created_at.desc(), Message.position.desc())
@@ -162,12 +162,13 @@ def list_page(
     return Page(items, None if last is None else cursor_of(last.created_at, last.position))
 
 
-def _conditions(where: MessageFilter) -> list[Any]:
+def _conditions(scope: Scope, where: MessageFilter) -> list[Any]:
     conditions: list[Any] = [Message.position > 0]
     if where.instance_id is not None:
         conditions.append(Message.instance == where.instance_id)
     if where.chat is not None:
-        conditions.append(Message.chat == chat_addresses.address_of(Party(where.chat)).jid)
+        addresses = chat_addresses.kept_under(scope, where.instance_id, where.chat)
+        conditions.append(Message.chat.in_(addresses))
     if where.direction is not None:
         conditions.append(Message.direction == where.direction.value)
     if where.status is not None:

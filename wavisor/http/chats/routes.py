@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +18,7 @@ from wavisor.http.chats.schemas import (
     UpdateChat,
     chat_model,
 )
+from wavisor.http.messages.recipients import chat_jid
 from wavisor.http.messages.routes import instance_of_header
 from wavisor.http.messages.schemas import message_model
 from wavisor.http.paths import PathText
@@ -45,18 +45,9 @@ __all__ = ["router"]
 
 router = Router("chats", "Conversations: the last message, what is unread.")
 
-_JID = re.compile(
-    r"\A[A-Za-z0-9._-]{1,40}@(s\.whatsapp\.net|lid|g\.us|newsletter|broadcast)\Z", re.ASCII
+CHAT = PathText(
+    chat_jid, "The JID of a chat, or a person's phone number.", "4915112345678@s.whatsapp.net"
 )
-
-
-def _chat_jid(text: str) -> str:
-    if not _JID.match(text):
-        raise ValueError("is no JID of a chat, such as 4915112345678@s.whatsapp.net")
-    return text
-
-
-CHAT = PathText(_chat_jid, "The JID of a chat.", "4915112345678@s.whatsapp.net")
 
 
 @router.route(

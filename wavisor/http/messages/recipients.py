@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from wavisor.http.phones import InvalidPhoneError, digits_of
+from wavisor.http.phones import InvalidPhoneError, digits_of, international_digits
 
-__all__ = ["InvalidRecipientError", "person_jid", "recipient_jid"]
+__all__ = ["InvalidRecipientError", "chat_jid", "person_jid", "recipient_jid"]
 
 # The servers of a JID and what stands before them (whatsmeow, types/jid.go). A device part
 # (`:3`) names one device of a person and is nobody to write to.
@@ -17,6 +17,10 @@ _FORMS = {
     "newsletter": re.compile(r"\A[1-9][0-9]{4,24}\Z"),
     "broadcast": re.compile(r"\Astatus\Z"),
 }
+# Of what is there already: lists and WhatsApp's own accounts too, which nobody writes to.
+_ANY_CHAT = re.compile(
+    r"\A[A-Za-z0-9._-]{1,40}@(s\.whatsapp\.net|lid|g\.us|newsletter|broadcast)\Z", re.ASCII
+)
 _PEOPLE = frozenset({"s.whatsapp.net", "lid"})
 
 
@@ -47,6 +51,19 @@ def recipient_jid(text: str, region: str | None = None) -> str:
         raise InvalidRecipientError(f"is no JID of a chat; those end in {servers}")
     if not form.match(user):
         raise InvalidRecipientError(f"has no valid name before @{server}")
+    return text
+
+
+def chat_jid(text: str) -> str:
+    """Return the JID of a chat that there may be, given as JID or international phone number.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if "@" not in text:
+        return f"{international_digits(text)}@s.whatsapp.net"
+    if not _ANY_CHAT.match(text):
+        raise ValueError("is no JID of a chat, such as 4915112345678@s.whatsapp.net")
     return text
 
 

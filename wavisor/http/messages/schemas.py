@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from wavisor.domain import MediaState, MessageDirection, MessageStatus
+from wavisor.http.messages.recipients import chat_jid
 from wavisor.http.schemas import ApiModel, Moment, PageQuery, Time
 from wavisor.storage import MediaRecord, MessageLife, MessageRecord, Party, ResponseKind
 from wavisor.whatsapp.inbound import chosen_options
@@ -147,12 +148,11 @@ class MessageModel(ApiModel):
 class MessageQuery(PageQuery):
     """Which messages to list."""
 
-    chat: str | None = Field(
-        default=None,
-        min_length=3,
-        max_length=64,
-        pattern=r"^[^@\s]+@[^@\s]+$",
-        description="Only those of the chat with this JID.",
+    chat: Annotated[str, Field(min_length=3, max_length=64), AfterValidator(chat_jid)] | None = (
+        Field(
+            default=None,
+            description="Only those of the chat with this JID, or with this phone number.",
+        )
     )
     direction: MessageDirection | None = Field(
         default=None,
