@@ -325,7 +325,10 @@ def test_two_hundred_messages_and_none_undecryptable(tmp_path):
         # Not all at once: a message that is written to somebody whose own is just arriving may use
         # a counter of the ratchet again, as was seen with different messages' ids. The client does
         # not seem to lock a session that it encrypts with against decrypting with it (whatsmeow,
-        # send.go, WithCachedSessions). See "A limit of the client" in docs/sending.md.
+        # send.go, WithCachedSessions). See "A limit of the client" in docs/sending.md. The same
+        # goes for what the phone tells a new companion, as every send goes to the phone as well.
+        await client.wait("OfflineSyncCompleted")
+        await client.wait("Message", is_peer)
         for number in range(50):
             mark = client.mark
             await client.do("send", to=ECHO_NUMBER, text=f"client {number}")

@@ -48,6 +48,7 @@ def outbound(owner: Owner) -> dict[str, Any]:
         cursor = f"&cursor={page['nextCursor']}"
 
 
+@pytest.mark.timeout(600)
 def test_a_thousand_queued_messages_go_out_once_and_in_order_through_many_kills(
     live: LiveGateway, owner: Owner, whatsapp: SandboxControl
 ) -> None:
