@@ -239,7 +239,7 @@ class InstanceLab:
 
     def configure(self, instance_id: str, settings: dict[str, Any]) -> None:
         """Change settings of an instance as PATCH does, and let its actor know."""
-        record = self.database.write_wait(
+        _, record = self.database.write_wait(
             instances.update, self.scope, instance_id, settings=settings
         )
         self.ref(instance_id).tell(SettingsChanged(record.settings))
