@@ -153,11 +153,12 @@ def test_rename_keeps_settings_and_a_patch_merges_them(
     scope = new_scope(database)
     mine = database.write_wait(instances.create, scope, name="a", settings={"x": 1, "y": {"z": 2}})
     storage_clock.advance(5)
-    renamed = database.write_wait(instances.update, scope, mine.id, name="b")
+    before, renamed = database.write_wait(instances.update, scope, mine.id, name="b")
+    assert before == mine
     assert (renamed.name, renamed.settings) == ("b", {"x": 1, "y": {"z": 2}})
     assert renamed.updated_at == storage_clock.now()
     assert renamed.created_at == mine.created_at
-    patched = database.write_wait(
+    _, patched = database.write_wait(
         instances.update, scope, mine.id, settings={"x": None, "n": [1, "é\x00"]}
     )
     assert patched.settings == {"y": {"z": 2}, "n": [1, "é\x00"]}
