@@ -12,6 +12,7 @@ import pytest
 from support.gateway import GatewayLab, NewGateway
 from support.http import Answer, Member
 from support.media_samples import picture
+from support.queueing import waiting
 from wavisor.storage import Scope, messages
 from wavisor.storage.models import Instance
 from wavisor.whatsapp.commands import SendMessage
@@ -134,7 +135,7 @@ def test_full_queue_answers_429_and_says_whose_it_is(new_gateway: NewGateway) ->
         assert refused.problem == "queue-full"
         assert (refused.json["limitOf"], refused.json["limit"]) == (of, limit)
         assert int(refused.headers["Retry-After"]) > 0
-    assert gateway.database.read_wait(messages.count_queued, one) == 2
+    assert waiting(gateway.database, one) == 2
     # Another tenant has places of its own.
     other = gateway.register()
     assert send(gateway, other, gateway.create_instance(other), "text", {"text": "x"}).status == 202
@@ -153,7 +154,7 @@ def test_failed_message_is_not_queued_again_where_the_queue_is_full(
     again = gateway.post(f"/api/messages/{message}/retry", {}, token=owner.token)
     assert (again.status, again.problem) == (429, "queue-full"), again.body
     assert again.json["limitOf"] == "instance"
-    assert gateway.database.read_wait(messages.count_queued, instance) == 1
+    assert waiting(gateway.database, instance) == 1
     tree = gateway.gateway.tree() if gateway.gateway else None
     assert tree is not None
     instances = next(child for child in tree.children if child.id == "instances")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 
 import pytest
 
@@ -15,6 +16,7 @@ from wavisor.storage import (
     NotFound,
     RegistrationClosed,
     accounts,
+    sessions,
     tokens,
 )
 
@@ -90,12 +92,14 @@ def test_new_password_voids_older_tokens_and_ends_all_sessions(
     user = new_account(database).user
     later = storage_clock.now() + timedelta(days=1)
     family = database.write_wait(tokens.start_family, user.id, token_id="r1", expires_at=later)
+    session = partial(sessions.find_account, user.id, session_id=family, token_id="t")
+    assert database.read_wait(session) is not None
     version = database.write_wait(accounts.update_password, user.id, "new-hash")
     assert version == user.token_version + 1
     found = database.read_wait(accounts.find_user, user.id)
     assert found is not None
     assert (found.user.password_hash, found.user.token_version) == ("new-hash", version)
-    assert database.read_wait(tokens.family_revoked, family)
+    assert database.read_wait(session) is None
     with pytest.raises(NotFound):
         database.write_wait(accounts.update_password, "usr_none", "x")
 

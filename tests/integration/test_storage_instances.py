@@ -87,7 +87,6 @@ def test_another_tenants_instance_is_not_there(database: Database) -> None:
     assert sum(database.read_wait(instances.count_by_status, other).values()) == 0
     for change in (
         lambda: instances.update(other, mine.id, name="stolen"),
-        lambda: instances.set_desired(other, mine.id, WantedState.CONNECTED),
         lambda: instances.delete(other, mine.id),
         lambda: messages.enqueue(other, mine.id, new_text()),
     ):
@@ -103,7 +102,7 @@ def test_looking_up_an_instance_costs_one_statement(database: Database) -> None:
         database.read_wait(instances.get, scope, mine.id)
     assert counter.count == 1
     with database.count_queries() as counter:
-        database.write_wait(instances.set_desired, scope, mine.id, WantedState.CONNECTED)
+        database.read_wait(instances.find, mine.id)
     assert counter.count == 1
 
 
@@ -284,16 +283,20 @@ def test_deleting_takes_events_and_messages_along_but_not_the_audit_trail(
         database.write_wait(instances.delete, scope, mine.id)
 
 
-def test_wanted_instances_of_all_tenants_are_found_at_boot(database: Database) -> None:
+def test_instances_of_all_tenants_are_found_at_boot_with_what_is_wanted_of_them(
+    database: Database,
+) -> None:
     scope, other = new_scope(database), new_scope(database)
     wanted = [new_instance(database, scope), new_instance(database, other)]
     idle = new_instance(database, scope)
-    for record, owner in zip(wanted, (scope, other), strict=True):
-        database.write_wait(instances.set_desired, owner, record.id, WantedState.CONNECTED)
-    found = database.read_wait(instances.list_wanted)
-    assert [record.id for record in found] == [record.id for record in wanted]
-    everyone = database.read_wait(instances.list_all)
-    assert {record.id for record in everyone} == {idle.id, *(one.id for one in wanted)}
+    for record in wanted:
+        changes: InstanceChanges = {"desired": WantedState.CONNECTED}
+        database.write_wait(instances.record_transition, record.id, changes, [])
+    found = {record.id: record.desired for record in database.read_wait(instances.list_all)}
+    assert found == {
+        idle.id: WantedState.DISCONNECTED,
+        **{one.id: WantedState.CONNECTED for one in wanted},
+    }
 
 
 def test_creating_for_a_subscription_that_is_gone_is_refused(database: Database) -> None:

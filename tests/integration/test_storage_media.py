@@ -72,7 +72,7 @@ def test_same_content_is_one_row_per_tenant(
     elsewhere = new_scope(database)
     assert put(database, elsewhere).id != first.id
     assert database.read_wait(media.get, elsewhere, first.id) is None
-    assert database.read_wait(media.path_in_use, first.path)
+    assert database.read_wait(media.paths_in_use, [first.path, "other"]) == {first.path}
 
 
 def test_file_that_is_there_already_needs_no_fetching(database: Database, scope: Scope) -> None:
@@ -127,7 +127,7 @@ def test_pending_files_of_an_instance_are_found_after_a_crash(
     assert [one.id for one in due(database, instance, limit=1).files] == [pending.id]
     assert [one.id for one in due(database, instance, (pending.id,)).files] == [later.id]
     assert due(database, new_instance(database, scope)).files == ()
-    assert database.read_wait(media.count_uses, pending.id) == 2
+    assert len(database.read_wait(media.list_users, pending.id)) == 2
 
 
 def test_file_that_was_put_off_is_due_when_its_time_has_come(

@@ -14,10 +14,11 @@ import peewee
 import pytest
 
 from support import storage_child
-from support.queueing import ALICE, BOB, GROUP, new_text
+from support.queueing import ALICE, BOB, GROUP, new_text, waiting
+from support.recounting import recount, stored_counters
 from support.tenants import new_account
 from wavisor.clock import SystemClock
-from wavisor.storage import Database, SchemaTooNew, Scope, StorageError, chats, messages, statistics
+from wavisor.storage import Database, SchemaTooNew, Scope, StorageError, chats, messages
 from wavisor.storage.current import bound, current_database
 from wavisor.storage.engine import Engine
 from wavisor.storage.migration import MIGRATIONS, migrate
@@ -133,7 +134,7 @@ def test_queue_of_the_first_version_moves_into_messages(
         ]
         assert moved[0].content == {"type": "text", "text": "t0"}
         assert [one.status.value for one in moved[0].history] == ["queued", "sent", "delivered"]
-        assert database.read_wait(messages.count_queued, "ins_1") == 2
+        assert waiting(database, "ins_1") == 2
         following = database.read_wait(messages.next_queued, "ins_1", new_contacts=False)
         assert following is not None
         assert following.id == "msg_1"
@@ -142,8 +143,8 @@ def test_queue_of_the_first_version_moves_into_messages(
             ("+15550101", "person"),
             (None, "group"),
         ]
-        counters = database.read_wait(statistics.list_counters)
-        assert counters == database.read_wait(statistics.recount)
+        counters = database.read_wait(stored_counters)
+        assert counters == database.read_wait(recount)
         assert {one.figure: counter.number for one, counter in counters.items()} == {
             "accepted": 3,
             "sent": 1,

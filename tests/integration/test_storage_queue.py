@@ -17,6 +17,7 @@ from support.queueing import (
     queue_text,
     receive,
     send,
+    waiting,
 )
 from support.tenants import new_instance, new_scope
 from wavisor.domain import MessageStatus
@@ -72,7 +73,7 @@ def drain(database: Database, instance: InstanceRecord) -> list[str | None]:
 
 
 def queued(database: Database, instance: InstanceRecord) -> int:
-    return database.read_wait(messages.count_queued, instance.id)
+    return waiting(database, instance.id)
 
 
 def test_message_to_be_tried_again_holds_back_its_chat_and_no_other(
@@ -228,7 +229,7 @@ def test_queue_of_an_instance_is_bounded(
     assert len(database.read_wait(messages.list_page, scope, limit=9).items) == 3
     send(database, second, "W")
     accept(other)
-    assert database.read_wait(messages.count_queued) == 3
+    assert waiting(database) == 3
 
 
 def test_bound_holds_when_many_are_accepted_at_once(

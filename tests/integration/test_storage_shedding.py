@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from support.queueing import new_inbound, queue_text, receive
+from support.queueing import new_inbound, queue_text, receive, waiting
 from support.tenants import new_instance, new_scope
 from wavisor.storage import (
     Database,
@@ -67,7 +67,7 @@ def test_an_instance_is_emptied_in_portions_and_no_other_one(
         if not portion:
             break
         # Dying here leaves the count of what waits right.
-        waiting = database.read_wait(messages.count_queued, doomed.id)
+        left = waiting(database, doomed.id)
         queued = database.read_wait(
             lambda: (
                 Message.select()
@@ -75,7 +75,7 @@ def test_an_instance_is_emptied_in_portions_and_no_other_one(
                 .count()
             )
         )
-        assert waiting == queued
+        assert left == queued
     assert max(shed) <= 6
     assert sum(shed) == 3 * COUNT + 1
     assert count(database, doomed) == (0, 0, 0)

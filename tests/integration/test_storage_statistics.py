@@ -16,6 +16,7 @@ from support import message_storm
 from support.manual_clock import ManualClock
 from support.message_storm import MessageStorm, SpoiledError, spoil
 from support.queueing import NOON, new_inbound, new_text, queue_text, receive, send
+from support.recounting import recount, stored_counters
 from support.tenants import new_account, new_instance, new_scope
 from wavisor.clock import SystemClock
 from wavisor.domain import MessageStatus
@@ -46,8 +47,8 @@ def figures(database: Database, scope: Scope, **more: Any) -> dict[str, int]:
 
 
 def assert_recounts(database: Database) -> None:
-    stored = database.read_wait(statistics.list_counters, timeout=WAIT)
-    assert stored == database.read_wait(statistics.recount, timeout=WAIT)
+    stored = database.read_wait(stored_counters, timeout=WAIT)
+    assert stored == database.read_wait(recount, timeout=WAIT)
 
 
 def receipt(
@@ -87,7 +88,7 @@ def test_a_storm_with_kills_recounts(database_url: str, seed: int) -> None:
     database.open()
     try:
         assert_recounts(database)
-        assert len(database.read_wait(statistics.list_counters)) > 5
+        assert len(database.read_wait(stored_counters)) > 5
     finally:
         assert database.close(WAIT)
 

@@ -26,6 +26,12 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 _numbers = count(1)
 
 
+def waiting(database: Database, instance_id: str | None = None) -> int:
+    """How many messages wait to be sent, of one instance or of all."""
+    queues = database.read_wait(messages.overview)
+    return sum(one.waiting for one in queues if instance_id in (None, one.instance_id))
+
+
 def new_text(text: str = "hello", *, chat: str = ALICE, **more: Any) -> NewMessage:
     return NewMessage(
         chat=chat, kind="text", text=text, content={"type": "text", "text": text}, **more

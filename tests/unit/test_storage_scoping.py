@@ -29,13 +29,12 @@ UNSCOPED = {
     "keys.py": {"_NOTE_USE", "purge"},
     # the actors' and the event bus's, which serve all tenants
     "events.py": {"_TAKE_NUMBERS", "read_after", "latest_position", "purge"},
-    "instances.py": {"_FIND", "_transition", "count_by_status", "list_wanted", "list_all"},
+    "instances.py": {"_FIND", "_transition", "count_by_status", "list_all"},
     "queue.py": {
         "_LEAVE",
         "_waiting",
         "_to_known",
         "_soonest",
-        "count_queued",
         "overview",
         "activity",
         "list_sending",
@@ -47,7 +46,7 @@ UNSCOPED = {
     "chat_addresses.py": {"_BY_ALIAS", "_BY_LID", "BY_JID", "merge"},
     "chats.py": {"_NOTE_CONTACT", "note_read"},
     "numbers.py": {"_CHECKED", "settle"},
-    "media.py": {"count_uses", "find_owner", "path_in_use", "paths_in_use", "purge"},
+    "media.py": {"find_owner", "paths_in_use", "purge"},
     "downloads.py": {
         "changed",
         "_locked",
@@ -66,7 +65,6 @@ UNSCOPED = {
         "list_users",
         "suspended_instances",
     },
-    "statistics.py": {"recount", "list_counters"},
     "removal.py": {"purge", "_mend_chats", "_find_last"},
     "enqueueing.py": {"watched", "_endpoints"},
     "deliveries.py": {

@@ -225,12 +225,6 @@ class Database:
         await self.fetch(_select_one, timeout=timeout)
         return self._clock.monotonic() - started
 
-    def queue_depth(self) -> dict[str, int]:
-        """Return how many reads and how many writes wait, for metrics."""
-        if self._lanes is None:
-            return {"read": 0, "write": 0}
-        return {"read": len(self._lanes[0]), "write": len(self._lanes[1])}
-
     @contextmanager
     def count_queries(self) -> Iterator[QueryCounter]:
         """Count the statements of all threads of the pool, for tests and for debugging."""

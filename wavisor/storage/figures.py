@@ -1,4 +1,4 @@
-"""What a message's history adds to the statistics: the one rule, for counting and recounting."""
+"""What a message's history adds to the statistics: the one rule of counting."""
 
 from __future__ import annotations
 

@@ -34,9 +34,7 @@ __all__ = [
     "get",
     "list_all",
     "list_page",
-    "list_wanted",
     "record_transition",
-    "set_desired",
     "update",
 ]
 
@@ -187,15 +185,6 @@ def update(
     return instance_record(stored), _update(scope, instance_id, values)
 
 
-def set_desired(scope: Scope, instance_id: str, desired: WantedState) -> InstanceRecord:
-    """Write down what the user wants of the instance. A write.
-
-    Raises:
-        NotFound: The tenant has no such instance.
-    """
-    return _update(scope, instance_id, {"desired": desired.value})
-
-
 def _update(scope: Scope, instance_id: str, values: dict[str, Any]) -> InstanceRecord:
     rows = list(
         scope.update(Instance, **values, updated_at=current.now())
@@ -223,12 +212,6 @@ def find(instance_id: str) -> InstanceRecord | None:
     """Return an instance of whichever tenant; for its actor, not for handlers."""
     row = _FIND.one(id=instance_id)
     return None if row is None else instance_record(row)
-
-
-def list_wanted() -> list[InstanceRecord]:
-    """Return the instances of all tenants that are to be connected, to restore them at boot."""
-    query = Instance.select().where(Instance.desired == WantedState.CONNECTED.value)
-    return [instance_record(row) for row in query.order_by(Instance.id)]
 
 
 def list_all() -> list[InstanceRecord]:

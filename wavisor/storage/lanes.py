@@ -73,9 +73,6 @@ class Lane:
         for thread in self._threads:
             thread.start()
 
-    def __len__(self) -> int:
-        return self._jobs.qsize()
-
     def submit(self, job: Job) -> None:
         """Queue a job, or fail its future at once when the queue is full or closed."""
         refusal: Exception | None = None

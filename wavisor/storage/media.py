@@ -1,7 +1,7 @@
 """The files of messages: one row per subscription and content, shared by messages.
 
 Rows only: the files themselves are written and deleted by whoever calls. A file is deleted when no
-row names its path any more (:func:`path_in_use`), under the lock of whoever writes files.
+row names its path any more (:func:`paths_in_use`), under the lock of whoever writes files.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from wavisor.storage.rows import media_record
 from wavisor.storage.scope import Scope
 
 __all__ = [
-    "count_uses",
     "expect",
     "find_owner",
     "get",
@@ -41,7 +40,6 @@ __all__ = [
     "list_users",
     "mark_failed",
     "mark_stored",
-    "path_in_use",
     "paths_in_use",
     "purge",
     "put",
@@ -147,16 +145,6 @@ def with_files(scope: Scope, found: Sequence[MessageRecord]) -> list[MessageReco
 def touch(scope: Scope, media_id: str) -> None:
     """Note that the tenant's file was used now. A write."""
     scope.update(Media, last_used_at=current.now()).where(Media.id == media_id).execute()
-
-
-def count_uses(media_id: str) -> int:
-    """Return how many messages have this file."""
-    return int(Message.select().where(Message.media == media_id).count())
-
-
-def path_in_use(path: str) -> bool:
-    """Tell whether any row, of whichever tenant, names this path."""
-    return bool(Media.select().where(Media.path == path).exists())
 
 
 def paths_in_use(paths: Collection[str]) -> set[str]:

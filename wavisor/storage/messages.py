@@ -42,7 +42,6 @@ from wavisor.storage.outcomes import (
 from wavisor.storage.prepared import Prepared
 from wavisor.storage.queue import (
     activity,
-    count_queued,
     due,
     enqueue,
     enqueue_all,
@@ -63,7 +62,6 @@ __all__ = [
     "apply_revoke",
     "apply_sent",
     "cancel",
-    "count_queued",
     "delete",
     "due",
     "enqueue",

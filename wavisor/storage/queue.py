@@ -38,7 +38,6 @@ __all__ = [
     "QUEUED",
     "SENDING",
     "activity",
-    "count_queued",
     "due",
     "enqueue",
     "enqueue_all",
@@ -303,14 +302,6 @@ def due(instance_id: str, *, new_contacts: bool = True) -> QueueDue:
         next_at=min(times, default=None),
         expired=expiring is not None and expiring.expires_at <= now,
     )
-
-
-def count_queued(instance_id: str | None = None) -> int:
-    """Return how many messages wait to be sent, of one instance or of all."""
-    query = Instance.select(peewee.fn.SUM(Instance.queued))
-    if instance_id is not None:
-        query = query.where(Instance.id == instance_id)
-    return int(query.scalar() or 0)
 
 
 def overview() -> list[QueueState]:

@@ -14,13 +14,11 @@ from typing import Any, NamedTuple
 
 import peewee
 
-from wavisor.domain import MessageDirection
 from wavisor.storage import current
-from wavisor.storage.figures import Figure, happenings, latest_happenings
+from wavisor.storage.figures import Figure, latest_happenings
 from wavisor.storage.message_records import MessageRecord
-from wavisor.storage.models import Message, MessageStat
+from wavisor.storage.models import MessageStat
 from wavisor.storage.prepared import Prepared
-from wavisor.storage.rows import read_history
 from wavisor.storage.scope import Scope
 
 __all__ = [
@@ -30,13 +28,10 @@ __all__ = [
     "Sum",
     "counted",
     "hour_of",
-    "list_counters",
-    "recount",
     "start_of",
     "totals",
 ]
 
-_PORTION = 1000
 _HOUR = timedelta(hours=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -140,79 +135,19 @@ def counted(record: MessageRecord) -> MessageRecord:
     Args:
         record: The message as it is after a line was added to its history.
     """
-    found = latest_happenings(record)
-    if found:
-        tally = current.deferred(_Tally)
-        for key, counter in _counters(
-            record.subscription_id, record.instance_id, record.direction, record.kind, found
-        ):
-            tally.note(key, counter)
-    return record
-
-
-def _counters(
-    subscription_id: str,
-    instance_id: str,
-    direction: MessageDirection,
-    kind: str,
-    found: Iterable[Any],
-) -> Iterable[tuple[Key, Counter]]:
-    for one in found:
+    for one in latest_happenings(record):
         key = Key(
-            subscription_id,
-            instance_id,
+            record.subscription_id,
+            record.instance_id,
             hour_of(one.at),
-            direction.value,
-            kind,
+            record.direction.value,
+            record.kind,
             one.figure.value,
             one.reason,
         )
         took = 0 if one.took is None else one.took // timedelta(milliseconds=1)
-        yield key, Counter(1, int(one.took is not None), took)
-
-
-def recount(instance_id: str | None = None) -> dict[Key, Counter]:
-    """Count anew from the messages that there are, of one instance or of all.
-
-    That is what the counters say as long as no message was deleted. It reads every message.
-    """
-    tally = _Tally()
-    last = 0
-    while True:
-        query = Message.select(
-            Message.position,
-            Message.subscription,
-            Message.instance,
-            Message.direction,
-            Message.kind,
-            Message.history,
-        ).where(Message.position > last, ~Message.from_history)
-        if instance_id is not None:
-            query = query.where(Message.instance == instance_id)
-        rows = list(query.order_by(Message.position).limit(_PORTION))
-        for row in rows:
-            direction = MessageDirection(row.direction)
-            found = happenings(direction, read_history(row.history))
-            for key, counter in _counters(
-                row.subscription_id, row.instance_id, direction, row.kind, found
-            ):
-                tally.note(key, counter)
-        if len(rows) < _PORTION:
-            return tally.counters
-        last = rows[-1].position
-
-
-def list_counters(instance_id: str | None = None) -> dict[Key, Counter]:
-    """Return the counters as they are stored, of one instance or of all."""
-    query = MessageStat.select()
-    if instance_id is not None:
-        query = query.where(MessageStat.instance_id == instance_id)
-    return {
-        Key(*(getattr(row, name) for name in Key._fields)): Counter(
-            row.number, row.timed, row.milliseconds
-        )
-        for row in query
-    }
+        current.deferred(_Tally).note(key, Counter(1, int(one.took is not None), took))
+    return record
 
 
 def totals(

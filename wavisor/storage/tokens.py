@@ -14,12 +14,9 @@ from wavisor.ids import Kind, new_id
 from wavisor.storage import current
 from wavisor.storage.errors import NotFound
 from wavisor.storage.models import RefreshToken, RevokedToken, TokenFamily, User
-from wavisor.storage.prepared import Prepared
 from wavisor.storage.records import Rotation, RotationOutcome
 
 __all__ = [
-    "family_revoked",
-    "is_revoked",
     "purge_expired",
     "revoke_all",
     "revoke_families",
@@ -28,16 +25,6 @@ __all__ = [
     "rotate",
     "start_family",
 ]
-
-
-_REVOKED = Prepared(
-    lambda slot: RevokedToken.select(RevokedToken.jti).where(RevokedToken.jti == slot("jti"))
-)
-_ALIVE = Prepared(
-    lambda slot: TokenFamily.select(TokenFamily.id).where(
-        TokenFamily.id == slot("id"), TokenFamily.revoked_at.is_null()
-    )
-)
 
 
 def start_family(user_id: str, *, token_id: str, expires_at: datetime) -> str:
@@ -136,19 +123,9 @@ def revoke_all(user_id: str) -> int:
     return int(rows[0].token_version)
 
 
-def family_revoked(family_id: str) -> bool:
-    """Tell whether a login was ended, or is so long over that it is forgotten."""
-    return _ALIVE.one(id=family_id) is None
-
-
 def revoke_token(jti: str, expires_at: datetime) -> None:
     """Refuse an access token until it would have ended anyway. A write; repeating is harmless."""
     RevokedToken.insert(jti=jti, expires_at=expires_at).on_conflict_ignore().execute()
-
-
-def is_revoked(jti: str) -> bool:
-    """Tell whether an access token was revoked."""
-    return _REVOKED.one(jti=jti) is not None
 
 
 def purge_expired() -> int:

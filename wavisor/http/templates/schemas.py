@@ -20,7 +20,6 @@ __all__ = [
     "TemplateModel",
     "UpdateTemplate",
     "VersionQuery",
-    "Versions",
     "template_model",
 ]
 
@@ -113,12 +112,6 @@ class TemplateModel(ApiModel):
     version_created_at: Time
     created_at: Time
     updated_at: Time
-
-
-class Versions(ApiModel):
-    """Versions of a template, newest first."""
-
-    items: list[TemplateModel]
 
 
 class VersionQuery(ApiModel):
