@@ -101,7 +101,7 @@ class Ledger:
         self._database.close()
 
     def waiting(self) -> int:
-        return self._database.read_wait(messages.count_queued)
+        return sum(one.waiting for one in self._database.read_wait(messages.overview))
 
     def sent(self, some: Sequence[Instance], since: datetime) -> list[Sent]:
         """Return the messages since a moment that were sent."""

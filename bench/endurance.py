@@ -103,7 +103,7 @@ def send(gateway: Any, scope: Scope, ids: list[str], total: int, most: float) ->
             one.result(60)
         for instance in ids:
             tell(gateway.environment.directory.find(f"instances/{instance}"), Deliver())
-        while gateway.database.read_wait(messages.count_queued):
+        while gateway.database.read_wait(messages.overview):
             time.sleep(0.02)
         done += _AT_A_TIME
         if done % report_every < _AT_A_TIME:

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from support.manual_clock import ManualClock
-from support.queueing import new_text
+from support.queueing import new_text, waiting
 from support.tenants import new_instance, new_scope
 from wavisor.storage import (
     Claim,
@@ -74,9 +74,9 @@ def test_claim_left_by_a_crash_is_taken_over_and_the_first_one_can_do_nothing_mo
 
     with pytest.raises(Conflict):
         database.write_wait(late, first.token)
-    assert database.read_wait(messages.count_queued, instance.id) == 0
+    assert waiting(database, instance.id) == 0
     database.write_wait(late, second.token)
-    assert database.read_wait(messages.count_queued, instance.id) == 1
+    assert waiting(database, instance.id) == 1
     database.write_wait(idempotency.abandon, scope, "k", second.token)
     assert begin(database, scope).outcome is C.DONE
 
@@ -114,7 +114,7 @@ def test_fifty_at_once_send_one_message(database: Database, scope: Scope) -> Non
     assert outcomes.count(C.NEW) == 1
     assert outcomes.count(C.DONE) == 49
     assert len({str(answer) for _, answer in answers}) == 1
-    assert database.read_wait(messages.count_queued, instance.id) == 1
+    assert waiting(database, instance.id) == 1
 
 
 def test_fifty_claims_at_once_have_one_winner(database: Database, scope: Scope) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from support.manual_clock import ManualClock
 from support.queueing import queue_text as queue
-from support.queueing import send
+from support.queueing import send, waiting
 from support.tenants import new_instance, new_scope
 from wavisor.domain import MessageStatus
 from wavisor.storage import Database, InstanceRecord, MessageRecord, Scope, messages
@@ -46,13 +46,13 @@ def test_messages_leave_the_queue_in_the_order_they_came(
     texts = ["one", "two \x00 with NUL", "three 🎉"]
     for text in texts:
         queue(database, instance, text)
-    assert database.read_wait(messages.count_queued, instance.id) == 3
+    assert waiting(database, instance.id) == 3
     sent = []
     while (message := database.read_wait(messages.next_queued, instance.id)) is not None:
         sent.append(message.content["text"])
         send(database, message, f"W{len(sent)}")
     assert sent == texts
-    assert database.read_wait(messages.count_queued) == 0
+    assert waiting(database) == 0
 
 
 def test_queue_of_one_instance_is_not_anothers(

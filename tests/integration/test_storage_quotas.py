@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from support.manual_clock import ManualClock
-from support.queueing import new_text, queue_text
+from support.queueing import new_text, queue_text, waiting
 from support.tenants import new_instance, new_scope
 from wavisor.domain import Tier
 from wavisor.limits import Resource
@@ -73,7 +73,7 @@ def test_fifty_at_once_never_exceed_the_days_messages(database: Database, scope:
     assert race(accept) == 20
     assert used(database, scope, Resource.MESSAGES_PER_DAY) == 20
     # What was refused left nothing behind, neither a message nor a place in the queue.
-    assert database.read_wait(message_rows.count_queued) == 20
+    assert waiting(database) == 20
     assert len(database.read_wait(message_rows.list_page, scope, limit=100).items) == 20
 
 

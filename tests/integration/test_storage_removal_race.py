@@ -8,7 +8,7 @@ import pytest
 
 from support.locks import until_somebody_waits
 from support.manual_clock import ManualClock
-from support.queueing import queue_text
+from support.queueing import queue_text, waiting
 from support.tenants import new_instance, new_scope
 from wavisor.storage import Database, messages
 
@@ -38,4 +38,4 @@ def test_a_message_queued_anew_outlives_the_purge_that_waited_for_it(
     retrying.result(60)
     assert purging.result(60) == 0
     assert database.read_wait(messages.get, scope, message.id) is not None
-    assert database.read_wait(messages.count_queued, instance.id) == 1
+    assert waiting(database, instance.id) == 1

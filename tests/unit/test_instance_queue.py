@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from support.instance_lab import InstanceLab, instance_lab
-from support.queueing import ALICE, BOB, GROUP, new_inbound, new_text
+from support.queueing import ALICE, BOB, GROUP, new_inbound, new_text, waiting
 from wavisor.actors.instance.messages import (
     CancelMessage,
     Deliver,
@@ -467,7 +467,7 @@ def test_a_thousand_queued_messages_survive_a_crash_in_their_order(tmp_path: Pat
         again = lab.session(instance)
         assert again is not session
         again.connect()
-        while lab.database.read_wait(messages.count_queued, instance):
+        while waiting(lab.database, instance):
             lab.advance(instance, 0.001)
         lab.advance(instance, 0.001)
         texts = [int(text) for text in (*sent(session), *sent(again))]
