@@ -1,4 +1,9 @@
-"""Requests with an ``Idempotency-Key``: done once, and answered alike when they are repeated."""
+"""Requests with an ``Idempotency-Key``: done once, and answered alike when they are repeated.
+
+The key is claimed for as long as the request runs: the claim is renewed meanwhile. Should that
+fail for long, as while the database is away, a repetition of the request takes the key over; then
+the first one does nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +11,17 @@ import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
+from wavisor.http.failures import as_problem
 from wavisor.http.problems import VALIDATION_FAILED, FieldProblem, ProblemError, ProblemKind
 from wavisor.http.routing import Call
-from wavisor.storage import Claim, ClaimOutcome, Scope, idempotency
+from wavisor.storage import Claim, ClaimLost, ClaimOutcome, Scope, StorageError, idempotency
 
 __all__ = [
     "IDEMPOTENCY_HEADER",
@@ -39,6 +45,8 @@ REPLAYED = {"Idempotency-Replayed": "true"}
 
 _KEY = re.compile(r"\A[\x21-\x7e]{1,255}\Z")
 _RETRY_RUNNING = {"Retry-After": "1"}
+RENEWAL_SECONDS = idempotency.LEASE.total_seconds() / 5
+"""Between two renewals of a claim, so that some of them may fail."""
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -92,13 +100,38 @@ async def once(
         earlier = model.model_validate(claim.response)
         yield Once(None, earlier, claim.status or HTTPStatus.OK)
         return
+    if key is None:
+        yield Once(None)
+        return
+    renewal = asyncio.create_task(_keep(call, key))
     try:
         yield Once(key)
     except BaseException:
-        if key is not None:
-            # In a task of its own: it has to happen even when this one is cancelled.
-            await asyncio.shield(asyncio.ensure_future(_abandon(call, key)))
+        # In a task of its own: it has to happen even when this one is cancelled.
+        await asyncio.shield(asyncio.ensure_future(_abandon(call, key)))
         raise
+    finally:
+        renewal.cancel()
+
+
+async def _keep(call: Call[Any, Any], key: ClaimedKey) -> None:
+    """Renew a claim until it is finished, or cancelled."""
+    kept = True
+    while kept:
+        await asyncio.sleep(RENEWAL_SECONDS)
+        with suppress(StorageError):  # the next renewal may succeed
+            kept = await call.services.database.commit(
+                idempotency.renew, Scope(call.principal.subscription_id), key.text, key.token
+            )
+
+
+@as_problem.register
+def _(_error: ClaimLost) -> ProblemError:
+    return ProblemError(
+        KEY_RUNNING,
+        "This one took so long that a repetition took its key over; nothing of it was done.",
+        headers=_RETRY_RUNNING,
+    )
 
 
 async def _claim(call: Call[Any, Any], about: str) -> tuple[Claim | None, ClaimedKey | None]:

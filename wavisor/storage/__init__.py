@@ -51,6 +51,7 @@ from wavisor.storage.database import Database, QueryCounter
 from wavisor.storage.errors import (
     AboveOwnRole,
     AlreadyMember,
+    ClaimLost,
     Conflict,
     DatabaseBusy,
     DatabaseUnavailable,
@@ -137,6 +138,7 @@ __all__ = [
     "ChatChanges",
     "ChatRecord",
     "Claim",
+    "ClaimLost",
     "ClaimOutcome",
     "Conflict",
     "Database",

@@ -10,6 +10,7 @@ from wavisor.limits import Resource
 __all__ = [
     "AboveOwnRole",
     "AlreadyMember",
+    "ClaimLost",
     "Conflict",
     "DatabaseBusy",
     "DatabaseUnavailable",
@@ -57,6 +58,10 @@ class SchemaTooNew(StorageError):
 
 class Conflict(StorageError):
     """A unique value is already taken."""
+
+
+class ClaimLost(Conflict):
+    """A request took so long that a repetition of it took its idempotency key over."""
 
 
 class NotFound(StorageError):

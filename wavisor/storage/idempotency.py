@@ -2,7 +2,7 @@
 
 Whoever begins a request claims its key. The end of the claim belongs into the very transaction
 that does what was asked for: then either both are stored or neither, whenever the process dies,
-and a claim that was left open can be taken over.
+and a claim that was left open, and not renewed for a while, can be taken over.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from wavisor.storage import current
-from wavisor.storage.errors import Conflict
+from wavisor.storage.errors import ClaimLost
 from wavisor.storage.message_records import Claim, ClaimOutcome
 from wavisor.storage.models import IdempotencyKey
 from wavisor.storage.prepared import Prepared
 from wavisor.storage.scope import Scope
 
-__all__ = ["KEPT_FOR", "abandon", "begin", "finish", "purge"]
+__all__ = ["KEPT_FOR", "LEASE", "abandon", "begin", "finish", "purge", "renew"]
 
 KEPT_FOR = timedelta(hours=24)
 """How long the answer to a key is remembered."""
 
-_LEASE = timedelta(minutes=5)
-"""After this a claim that was not finished counts as left by a process that died."""
+LEASE = timedelta(minutes=5)
+"""After this a claim that was neither finished nor renewed counts as left by a dead process."""
 
 
 _CLAIM = Prepared(
@@ -56,14 +56,14 @@ _FINISH = Prepared(
 )
 
 
-def begin(scope: Scope, key: str, request_hash: str, *, lease: timedelta = _LEASE) -> Claim:
+def begin(scope: Scope, key: str, request_hash: str, *, lease: timedelta = LEASE) -> Claim:
     """Claim a key for a request, or learn what became of it. A write.
 
     Args:
         scope: The tenant, whose keys are its own.
         key: As the client chose it.
         request_hash: Tells one request from another.
-        lease: How long the request may take.
+        lease: How long a claim lasts that is not renewed.
     """
     now, token = current.now(), secrets.token_hex(16)
     values = {"request_hash": request_hash, "token": token, "created_at": now}
@@ -99,7 +99,7 @@ def finish(scope: Scope, key: str, token: str, *, status: int, response: Any) ->
         response: Its body, as JSON.
 
     Raises:
-        Conflict: The claim was taken over; nothing of the transaction must be stored.
+        ClaimLost: The claim was taken over; nothing of the transaction must be stored.
     """
     changed = _FINISH.change(
         scope=scope.subscription_id,
@@ -110,7 +110,20 @@ def finish(scope: Scope, key: str, token: str, *, status: int, response: Any) ->
         response=None if response is None else json.dumps(response, separators=(",", ":")),
     )
     if not changed:
-        raise Conflict("the request took so long that another one took its key over")
+        raise ClaimLost("the request took so long that another one took its key over")
+
+
+def renew(scope: Scope, key: str, token: str) -> bool:
+    """Let a claim last from now on; tell whether there still is one. A write."""
+    return bool(
+        scope.update(IdempotencyKey, created_at=current.now())
+        .where(
+            IdempotencyKey.key == key,
+            IdempotencyKey.token == token,
+            IdempotencyKey.status.is_null(),
+        )
+        .execute()
+    )
 
 
 def abandon(scope: Scope, key: str, token: str) -> None:
