@@ -48,6 +48,7 @@ class Asker:
             if future.done() or len(session.commands(Query)) > before:
                 break
             self._lab.pause.wait(0.005)
+        self._lab.look(instance)  # its timer is set by then
         return future
 
     def close(self) -> None:
