@@ -206,13 +206,14 @@ def import_gateway(settings: Settings) -> None:
 
 def _serve(arguments: argparse.Namespace) -> int:
     settings = _prepare(arguments)
-    from wavisor.config import prepare_data_directory
+    from wavisor.config import claimed_data_directory, prepare_data_directory
 
     prepare_data_directory(settings)
-    import_gateway(settings)
-    from wavisor.main import serve
+    with claimed_data_directory(settings):
+        import_gateway(settings)
+        from wavisor.main import serve
 
-    return serve(settings)
+        return serve(settings)
 
 
 def _demo(arguments: argparse.Namespace) -> int:

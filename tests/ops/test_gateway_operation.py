@@ -132,6 +132,20 @@ def test_a_port_in_use_is_one_sentence(new_live: NewLive) -> None:
     )
 
 
+def test_a_second_gateway_on_the_same_data_is_refused_and_harms_nothing(new_live: NewLive) -> None:
+    first = new_live().start()
+    second = new_live(data_dir=str(first.data_dir))
+    assert second.fail() == 1
+    said = without_traceback(second)
+    assert said.startswith(f"wavisor: The data directory {first.data_dir} is in use by another")
+    assert f"(process {first.pid})" in said
+    with first.new_owner() as owner:
+        owner.create()
+    first.kill()
+    second.start()
+    assert second.stop() == 0
+
+
 def test_a_file_in_place_of_the_data_directory_is_one_sentence(new_live: NewLive) -> None:
     gateway = new_live()
     gateway.data_dir.write_text("not a directory")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import multiprocessing
 import os
 import stat
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from wavisor.config import (
     JWT_SECRET_FILE,
+    LOCK_FILE,
     DataDirectoryError,
     Settings,
+    claimed_data_directory,
     jwt_secret,
     prepare_data_directory,
 )
@@ -48,6 +53,32 @@ def test_a_file_in_its_place_is_one_clear_sentence(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
     with pytest.raises(DataDirectoryError, match=r"^The data directory .*data is a file"):
         prepare_data_directory(Settings(data_dir=tmp_path / "data"))
+
+
+def test_only_one_at_a_time_has_the_directory(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    with claimed_data_directory(settings):
+        # Another description of the file, as another process would have.
+        with (
+            pytest.raises(DataDirectoryError, match=rf"in use .*\(process {os.getpid()}\)"),
+            claimed_data_directory(settings),
+        ):
+            pass
+        assert mode_of(tmp_path / LOCK_FILE) == 0o600
+    with claimed_data_directory(settings):
+        pass
+
+
+def test_a_file_system_without_locks_is_warned_of_and_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_descriptor: int, _operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with capture_logs() as logs, claimed_data_directory(Settings(data_dir=tmp_path)):
+        pass
+    assert [line["log_level"] for line in logs] == ["warning"]
 
 
 def test_an_unwritable_place_is_one_clear_sentence() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from wavisor.config.directory import (
     JWT_SECRET_FILE,
+    LOCK_FILE,
     DataDirectoryError,
+    claimed_data_directory,
     jwt_secret,
     prepare_data_directory,
 )
@@ -34,6 +36,7 @@ from wavisor.config.settings import (
 __all__ = [
     "GROUPS",
     "JWT_SECRET_FILE",
+    "LOCK_FILE",
     "AccountSettings",
     "DataDirectoryError",
     "EffectiveValue",
@@ -51,6 +54,7 @@ __all__ = [
     "Source",
     "StorageSettings",
     "WebhookSettings",
+    "claimed_data_directory",
     "jwt_secret",
     "load_settings",
     "prepare_data_directory",

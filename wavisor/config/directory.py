@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import structlog
@@ -14,11 +16,20 @@ from pydantic import SecretStr
 
 from wavisor.config.settings import Settings
 
-__all__ = ["JWT_SECRET_FILE", "DataDirectoryError", "jwt_secret", "prepare_data_directory"]
+__all__ = [
+    "JWT_SECRET_FILE",
+    "LOCK_FILE",
+    "DataDirectoryError",
+    "claimed_data_directory",
+    "jwt_secret",
+    "prepare_data_directory",
+]
 
 log = structlog.get_logger(__name__)
 
 JWT_SECRET_FILE = "jwt.secret"  # noqa: S105 - a file's name
+
+LOCK_FILE = "gateway.lock"
 
 _SECRET_BYTES = 48
 _LEAST_SECRET_LENGTH = 32
@@ -53,6 +64,39 @@ def prepare_data_directory(settings: Settings) -> Path:
             "to one that can, or change its owner or mode."
         ) from None
     return path
+
+
+@contextlib.contextmanager
+def claimed_data_directory(settings: Settings) -> Iterator[None]:
+    """Keep every other gateway off the data directory: two on the same keys would destroy them.
+
+    The claim ends with the process, however that ends; the file stays and means nothing by itself.
+
+    Raises:
+        DataDirectoryError: another gateway has it.
+    """
+    path = settings.data_dir / LOCK_FILE
+    # Not inherited by the session processes, which may outlive a killed gateway for a moment.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
+        os.close(descriptor)
+        raise DataDirectoryError(
+            f"The data directory {settings.data_dir} is in use by another gateway"
+            f"{f' (process {holder})' if holder else ''}. Give this one its own with "
+            "WAVISOR_DATA_DIR."
+        ) from None
+    except OSError as error:  # some network file systems
+        log.warning("the data directory cannot be locked: start one gateway only", error=str(error))
+    else:
+        os.truncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def jwt_secret(settings: Settings) -> SecretStr:
