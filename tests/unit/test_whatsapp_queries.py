@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from wavisor.whatsapp import queries
 from wavisor.whatsapp import query_results as results
 from wavisor.whatsapp.number_variants import number_variants
-from wavisor.whatsapp.pictures import EDGE, PictureError, square_jpeg
+from wavisor.whatsapp.pictures import EDGE, PictureError, decoded, square_jpeg
 from wavisor.whatsapp.queries import QUERIES, QueryModel, result_type
 
 ALL_QUERIES: tuple[type[QueryModel[Any]], ...] = get_args(get_args(queries.AnyQuery)[0])
@@ -136,6 +136,12 @@ def test_a_picture_with_transparency_or_grey_is_taken_too() -> None:
 def test_what_is_no_usable_picture_is_refused(content: bytes) -> None:
     with pytest.raises(PictureError):
         square_jpeg(content)
+
+
+@pytest.mark.parametrize("image", ["*", "abc", "Grüße", "\N{SNOWMAN}"])
+def test_what_is_no_base64_is_no_picture(image: str) -> None:
+    with pytest.raises(PictureError, match="not base64"):
+        decoded(image)
 
 
 def test_a_picture_of_absurd_size_is_refused_before_it_is_unpacked() -> None:

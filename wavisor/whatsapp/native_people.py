@@ -6,8 +6,6 @@ Sources: whatsmeow ``user.go``, ``presence.go``, ``privacysettings.go``, ``recei
 
 from __future__ import annotations
 
-import base64
-import binascii
 import time
 from collections.abc import Callable
 from typing import Any, cast
@@ -29,7 +27,7 @@ from wavisor.whatsapp.events import Failure
 from wavisor.whatsapp.native_addresses import NativeAddresses, native_jid
 from wavisor.whatsapp.number_variants import number_variants
 from wavisor.whatsapp.person import Person
-from wavisor.whatsapp.pictures import PictureError, square_jpeg
+from wavisor.whatsapp.pictures import PictureError, decoded, square_jpeg
 from wavisor.whatsapp.query_failures import QueryRefusedError, failure_of_query
 
 __all__ = ["PeopleQueries", "picture_bytes"]
@@ -331,10 +329,9 @@ def picture_bytes(image: str) -> bytes:
         QueryRefusedError: it is none.
     """
     try:
-        return square_jpeg(base64.b64decode(image, validate=True))
-    except (binascii.Error, PictureError) as error:
-        detail = str(error) if isinstance(error, PictureError) else "the picture is not base64"
-        raise QueryRefusedError(Failure(reason="invalid", detail=detail)) from error
+        return square_jpeg(decoded(image))
+    except PictureError as error:
+        raise QueryRefusedError(Failure(reason="invalid", detail=str(error))) from error
 
 
 def _contact(person: Person, infos: list[Any]) -> results.Contact:

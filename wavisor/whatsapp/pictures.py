@@ -5,12 +5,13 @@ Pillow is loaded there anyway; the gateway does without it.
 
 from __future__ import annotations
 
+import base64
 import io
 import warnings
 
 from PIL import Image, ImageOps
 
-__all__ = ["EDGE", "PictureError", "square_jpeg"]
+__all__ = ["EDGE", "PictureError", "decoded", "square_jpeg"]
 
 EDGE = 640
 """Pixels of the edge of the picture that WhatsApp's own clients send."""
@@ -20,6 +21,18 @@ _FORMATS = ("JPEG", "PNG", "WEBP")
 
 class PictureError(Exception):
     """Not a picture that can be used; says why."""
+
+
+def decoded(image: str) -> bytes:
+    """Return the content of a picture that came as base64.
+
+    Raises:
+        PictureError: it is no base64.
+    """
+    try:
+        return base64.b64decode(image, validate=True)
+    except ValueError as error:  # binascii's own, and what is not ASCII
+        raise PictureError("the picture is not base64") from error
 
 
 def square_jpeg(content: bytes) -> bytes:
