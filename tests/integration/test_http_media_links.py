@@ -44,12 +44,11 @@ def link(http: HttpLab, member: Member, identifier: str, **body: Any) -> Any:
 
 def refused(answer: Answer) -> None:
     assert (answer.status, answer.problem) == (403, "link-invalid")
-    assert answer.json["detail" if "detail" in answer.json else "title"]
     document = {name: answer.json.get(name) for name in ("type", "title", "detail", "status")}
     assert document == {
         "type": "urn:wavisor:problem:link-invalid",
         "title": "The link is not valid (any more)",
-        "detail": None,
+        "detail": "Ask for a new one with POST /api/media/{id}/link.",
         "status": 403,
     }
 

@@ -27,6 +27,7 @@ from pydantic import SecretStr
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
+from support.conformance import objections
 from support.manual_clock import ManualClock
 from wavisor.actors.event_bus import EventListener
 from wavisor.actors.instance.messages import InstanceSnapshot, PairingCode
@@ -163,7 +164,12 @@ class HttpLab:
         token: str | None = None,
         headers: dict[str, str] | None = None,
     ) -> Answer:
-        return self.run(self.send(method, path, json=json, body=body, token=token, headers=headers))
+        answer = self.run(
+            self.send(method, path, json=json, body=body, token=token, headers=headers)
+        )
+        wrong = objections(method, path, answer.status, answer.headers, answer.body)
+        assert wrong == [], f"{method} {path} answers {answer.status}, not as it is documented"
+        return answer
 
     async def send(
         self,

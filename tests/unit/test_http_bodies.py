@@ -5,7 +5,7 @@ import json
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from wavisor.http.bodies import read_body, read_query
 from wavisor.http.problems import (
@@ -44,6 +44,18 @@ def kind(raw: bytes) -> ProblemKind:
 
 def pointers(error: ProblemError) -> list[str | None]:
     return [one.pointer for one in error.errors]
+
+
+class Secret(ApiModel):
+    password: SecretStr = Field(min_length=10, max_length=12)
+
+
+@pytest.mark.parametrize(("password", "bound"), [("x" * 9, "least 10"), ("x" * 13, "most 12")])
+def test_length_of_a_secret_is_told_in_characters(password: str, bound: str) -> None:
+    with pytest.raises(ProblemError) as caught:
+        read_body(json.dumps({"password": password}).encode(), JSON, None, Secret)
+    (problem,) = caught.value.errors
+    assert problem.detail == f"Should have at {bound} characters"
 
 
 def test_body_becomes_a_model() -> None:

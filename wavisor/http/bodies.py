@@ -33,6 +33,10 @@ _DEPTH_LIMIT = 32
 _CONTAINER_LIMIT = 100_000
 _SUSPICIOUS = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 _QUERY_FIELD_LIMIT = 50
+# What pydantic says of a secret text, which it takes for a collection.
+_LENGTH = re.compile(
+    r"\AValue should have at (least|most) (\d+) items? after validation, not \d+\Z"
+)
 _ERROR_LIMIT = 20
 
 
@@ -280,7 +284,9 @@ def problems_of(error: ValidationError) -> list[FieldProblem]:
 
 
 def _detail(item: Any) -> str:
-    return str(item["msg"]).removeprefix("Value error, ")
+    return _LENGTH.sub(r"Should have at \1 \2 characters", item["msg"]).removeprefix(
+        "Value error, "
+    )
 
 
 def _errors_of(error: ValidationError) -> Sequence[Any]:

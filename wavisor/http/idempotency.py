@@ -33,7 +33,12 @@ __all__ = [
 ]
 
 KEY_REUSED = ProblemKind("idempotency-key-reused", 422, "The key belongs to another request")
-KEY_RUNNING = ProblemKind("request-running", 409, "The same request is being done at this moment")
+KEY_RUNNING = ProblemKind(
+    "request-running",
+    409,
+    "The same request is being done at this moment",
+    "Ask again after `Retry-After` seconds to get its answer.",
+)
 
 IDEMPOTENCY_PROBLEMS = (KEY_REUSED, KEY_RUNNING)
 IDEMPOTENCY_HEADER = {

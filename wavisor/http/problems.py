@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from wavisor.http.schemas import ApiModel
 
@@ -43,15 +43,19 @@ __all__ = [
 BEARER_CHALLENGE = 'Bearer realm="wavisor"'
 MEDIA_TYPE = "application/problem+json"
 
+_SUMMARISED = 3
+
 
 @dataclass(frozen=True)
 class ProblemKind:
-    """What can go wrong: its lasting name, its HTTP status and its title."""
+    """What can go wrong: its lasting name, its HTTP status, its title, and what can be done."""
 
     slug: str
     """Lower-case words joined by hyphens; a part of the document's ``type`` and never changed."""
     status: int
     title: str
+    advice: str | None = None
+    """The ``detail`` of documents where nothing more is known; whoever raises it may say more."""
 
     @property
     def type(self) -> str:
@@ -62,12 +66,30 @@ class ProblemKind:
 MALFORMED_REQUEST = ProblemKind("malformed-request", 400, "The request cannot be read")
 INVALID_TOKEN = ProblemKind("invalid-token", 401, "A valid access token or API key is needed")
 FORBIDDEN = ProblemKind("forbidden", 403, "Your role does not permit this")
-SUBSCRIPTION_SUSPENDED = ProblemKind("subscription-suspended", 403, "The subscription is suspended")
-ADDRESS_NOT_ALLOWED = ProblemKind(
-    "address-not-allowed", 403, "The API key may not be used from this address"
+SUBSCRIPTION_SUSPENDED = ProblemKind(
+    "subscription-suspended",
+    403,
+    "The subscription is suspended",
+    "Whoever runs the gateway can let it go on.",
 )
-NOT_FOUND = ProblemKind("not-found", 404, "There is no such thing")
-METHOD_NOT_ALLOWED = ProblemKind("method-not-allowed", 405, "The method is not allowed here")
+ADDRESS_NOT_ALLOWED = ProblemKind(
+    "address-not-allowed",
+    403,
+    "The API key may not be used from this address",
+    "The key's `addresses` do not have it.",
+)
+NOT_FOUND = ProblemKind(
+    "not-found",
+    404,
+    "There is no such thing",
+    "The path is unknown, or names what does not exist or is not yours.",
+)
+METHOD_NOT_ALLOWED = ProblemKind(
+    "method-not-allowed",
+    405,
+    "The method is not allowed here",
+    "The header `Allow` names those that are.",
+)
 NOT_ACCEPTABLE = ProblemKind("not-acceptable", 406, "None of the accepted media types is offered")
 BODY_TOO_LARGE = ProblemKind("body-too-large", 413, "The request body is too large")
 CONTENT_TYPE_UNSUPPORTED = ProblemKind(
@@ -83,7 +105,12 @@ DAILY_LIMIT_REACHED = ProblemKind(
     "daily-limit-reached", 429, "The subscription's messages of the day are used up"
 )
 TOO_MANY_ATTEMPTS = ProblemKind("too-many-attempts", 429, "Too many attempts")
-INTERNAL_ERROR = ProblemKind("internal-error", 500, "Something went wrong on our side")
+INTERNAL_ERROR = ProblemKind(
+    "internal-error",
+    500,
+    "Something went wrong on our side",
+    "The log of the gateway says more under this `requestId`.",
+)
 BUSY = ProblemKind("busy", 503, "The service is busy; try again shortly")
 
 
@@ -109,13 +136,15 @@ class FieldProblem(ApiModel):
 
 
 class Problem(ApiModel):
-    """A problem document as in RFC 9457."""
+    """A problem document as in RFC 9457; some kinds have further members, such as `allowed`."""
+
+    model_config = ConfigDict(extra="allow")
 
     type: str = Field(description="What kind of problem it is; compare this, not the texts.")
     title: str
     status: int = Field(ge=400, le=599)
-    detail: str | None = None
-    instance: str | None = Field(default=None, description="The path that was asked for.")
+    detail: str = Field(description="What is wrong this time, or what can be done about it.")
+    instance: str = Field(description="The path that was asked for.")
     request_id: str = Field(description="The same as in `X-Request-Id` and in the log.")
     errors: list[FieldProblem] | None = None
 
@@ -148,14 +177,27 @@ class ProblemError(Exception):
         self.extensions = dict(extensions or {})
 
     def document(self, *, path: str, request_id: str) -> dict[str, Any]:
-        """Return the problem document, without the members that have no value."""
+        """Return the problem document, without ``errors`` where there are none."""
         problem = Problem(
             type=self.kind.type,
             title=self.kind.title,
             status=self.kind.status,
-            detail=self.detail,
+            detail=self.detail or _summary(self.errors) or self.kind.advice or self.kind.title,
             instance=path,
             request_id=request_id,
             errors=list(self.errors) or None,
         )
         return self.extensions | problem.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _summary(errors: Sequence[FieldProblem]) -> str | None:
+    """Return what is wrong with the fields in one sentence, for whoever looks no further."""
+    told = [
+        f"{one.pointer or one.parameter}: {one.detail}"
+        if one.pointer or one.parameter
+        else one.detail
+        for one in errors[:_SUMMARISED]
+    ]
+    if len(errors) > _SUMMARISED:
+        told.append(f"and {len(errors) - _SUMMARISED} more")
+    return "; ".join(told) or None

@@ -57,7 +57,7 @@ NewPassword = Annotated[
     Field(
         min_length=LEAST_PASSWORD_LENGTH,
         max_length=_LONGEST_PASSWORD,
-        description="Any characters; all of them count.",
+        description="Any characters but NUL; all of them count.",
     ),
 ]
 GivenPassword = Annotated[SecretStr, Field(min_length=1, max_length=_LONGEST_PASSWORD)]

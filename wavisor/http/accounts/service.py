@@ -46,10 +46,24 @@ __all__ = [
 
 log = structlog.get_logger(__name__)
 
-EMAIL_TAKEN = ProblemKind("email-taken", 409, "This e-mail address is in use")
-REGISTRATION_CLOSED = ProblemKind("registration-closed", 403, "Registration is closed")
-INVALID_CREDENTIALS = ProblemKind("invalid-credentials", 401, "E-mail or password is wrong")
-WRONG_PASSWORD = ProblemKind("wrong-password", 403, "The current password is wrong")
+EMAIL_TAKEN = ProblemKind(
+    "email-taken", 409, "This e-mail address is in use", "Log in with it, or use another one."
+)
+REGISTRATION_CLOSED = ProblemKind(
+    "registration-closed",
+    403,
+    "Registration is closed",
+    "Whoever runs the gateway opens accounts; or have somebody invite you.",
+)
+INVALID_CREDENTIALS = ProblemKind(
+    "invalid-credentials",
+    401,
+    "E-mail or password is wrong",
+    "Which of the two is not told. Too many failures make you wait.",
+)
+WRONG_PASSWORD = ProblemKind(
+    "wrong-password", 403, "The current password is wrong", "The password was not changed."
+)
 
 
 class Action(StrEnum):

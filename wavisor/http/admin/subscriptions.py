@@ -42,7 +42,10 @@ __all__ = ["router"]
 router = Router("administration", "The platform's own administration: tenants and users.")
 
 OWN_SUBSCRIPTION = ProblemKind(
-    "own-subscription", 409, "You cannot suspend the subscription that you belong to"
+    "own-subscription",
+    409,
+    "You cannot suspend the subscription that you belong to",
+    "You could not let it go on again.",
 )
 
 _ID = {"id": Kind.SUBSCRIPTION}

@@ -175,4 +175,5 @@ def read_frame(message: str | bytes) -> Authenticate | Subscribe | PingFrame:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise InvalidFrameError(f"{where}: {first['msg']}" if where else first["msg"]) from None
+        what = first["msg"].removeprefix("Value error, ")
+        raise InvalidFrameError(f"{where}: {what}" if where else what) from None

@@ -20,7 +20,9 @@ __all__ = ["UPGRADE_REQUIRED", "FeedHandler", "FeedQuery"]
 
 log = structlog.get_logger(__name__)
 
-UPGRADE_REQUIRED = ProblemKind("upgrade-required", 426, "This is a websocket")
+UPGRADE_REQUIRED = ProblemKind(
+    "upgrade-required", 426, "This is a websocket", "Connect to it with a websocket client."
+)
 
 _SUBPROTOCOL = "wavisor.v1"
 _BEARER_PREFIX = "bearer."

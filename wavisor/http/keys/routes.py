@@ -41,7 +41,7 @@ __all__ = ["router"]
 router = Router("keys", "API keys, for programs.")
 
 KEY_LIMIT_REACHED = ProblemKind("key-limit-reached", 409, "There are as many keys as there may be")
-KEY_REVOKED = ProblemKind("key-revoked", 409, "The key was revoked")
+KEY_REVOKED = ProblemKind("key-revoked", 409, "The key was revoked", "It stays so; make a new one.")
 
 _LONGEST_LIFE = timedelta(days=3653)
 _MANAGED: Mapping[str, Any] = {"access": Permission.KEYS_MANAGE}

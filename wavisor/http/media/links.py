@@ -24,7 +24,12 @@ from wavisor.storage import Database, media
 
 __all__ = ["LINK_INVALID", "MediaLinks", "SignedLink"]
 
-LINK_INVALID = ProblemKind("link-invalid", 403, "The link is not valid (any more)")
+LINK_INVALID = ProblemKind(
+    "link-invalid",
+    403,
+    "The link is not valid (any more)",
+    "Ask for a new one with POST /api/media/{id}/link.",
+)
 
 _LABEL = b"wavisor: links to files, version 1"
 """Makes the key one of its own: no signature of a link passes for one of a token."""

@@ -42,7 +42,12 @@ from wavisor.whatsapp.content import MediaKind
 __all__ = ["MEDIA_PROBLEMS", "MEDIA_UNUSABLE", "STORAGE_FULL", "MediaIntake"]
 
 MEDIA_UNUSABLE = ProblemKind("media-unusable", 422, "The file cannot be sent")
-STORAGE_FULL = ProblemKind("storage-full", HTTPStatus.INSUFFICIENT_STORAGE, "The disk is full")
+STORAGE_FULL = ProblemKind(
+    "storage-full",
+    HTTPStatus.INSUFFICIENT_STORAGE,
+    "The disk is full",
+    "Whoever runs the gateway has to make room; nothing was sent.",
+)
 MEDIA_PROBLEMS = (MEDIA_UNUSABLE, STORAGE_FULL)
 
 _CHUNK = 1024 * 1024

@@ -21,7 +21,10 @@ router = Router("operations", "Health and metrics, for those who run the gateway
 
 NOT_READY = ProblemKind("not-ready", 503, "The gateway cannot serve at the moment")
 METRICS_TOKEN_NEEDED = ProblemKind(
-    "metrics-token-needed", 401, "The metrics are shown with their own token only"
+    "metrics-token-needed",
+    401,
+    "The metrics are shown with their own token only",
+    "Send the one in WAVISOR_METRICS_TOKEN as `Authorization: Bearer …`.",
 )
 
 _RETRY = {"Retry-After": "5"}

@@ -8,8 +8,18 @@ from wavisor.storage import AboveOwnRole, AlreadyMember, InvitationInvalid, Last
 
 __all__ = ["ABOVE_OWN_ROLE", "ALREADY_MEMBER", "INVITATION_INVALID", "LAST_OWNER"]
 
-ABOVE_OWN_ROLE = ProblemKind("above-own-role", 403, "Your own role is below that")
-ALREADY_MEMBER = ProblemKind("already-member", 409, "This person is in your subscription already")
+ABOVE_OWN_ROLE = ProblemKind(
+    "above-own-role",
+    403,
+    "Your own role is below that",
+    "Nobody gives a role above their own, or changes or removes somebody above them.",
+)
+ALREADY_MEMBER = ProblemKind(
+    "already-member",
+    409,
+    "This person is in your subscription already",
+    "A role is changed with PATCH /api/users/{id}.",
+)
 LAST_OWNER = ProblemKind("last-owner", 409, "The subscription needs an owner")
 INVITATION_INVALID = ProblemKind("invitation-invalid", 404, "There is no such invitation")
 

@@ -49,8 +49,18 @@ router = Router("deliveries", "What webhooks were told, and what waits for them.
 REPLAY_LIMIT = 1000
 """How many events one request for a range looks at."""
 
-WEBHOOK_DISABLED = ProblemKind("webhook-disabled", 409, "The webhook is switched off")
-EVENT_GONE = ProblemKind("event-gone", 409, "The event is no longer kept")
+WEBHOOK_DISABLED = ProblemKind(
+    "webhook-disabled",
+    409,
+    "The webhook is switched off",
+    "Switch it on with POST …/enable first.",
+)
+EVENT_GONE = ProblemKind(
+    "event-gone",
+    409,
+    "The event is no longer kept",
+    "Events are kept for a time only, and go with their instance.",
+)
 
 _LIST: Mapping[str, Any] = {**READ, "query": DeliveriesQuery, "responses": {200: Page[Delivery]}}
 _TEST: Mapping[str, Any] = {
