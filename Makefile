@@ -43,6 +43,7 @@ bench: $(TEST_READY)
 docs: $(READY)
 	@$(BIN)/python -m wavisor.config.reference docs/configuration.md
 	@$(BIN)/python -m wavisor.http.permission_table docs/permissions.md
+	@$(BIN)/python -m wavisor.http.event_table docs/events.md
 	@$(BIN)/python -m wavisor.http.collections docs/rest
 
 clean:

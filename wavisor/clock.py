@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Protocol, overload
 
 import structlog
 
@@ -154,6 +154,18 @@ class ThreadedTimers:
                     return entry
                 self._changed.wait(delay)
             return None
+
+
+@overload
+def format_time(moment: datetime) -> str: ...
+
+
+@overload
+def format_time(moment: None) -> None: ...
+
+
+@overload
+def format_time(moment: datetime | None) -> str | None: ...
 
 
 def format_time(moment: datetime | None) -> str | None:

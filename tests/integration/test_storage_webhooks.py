@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from support.declared import check_declared
 from support.manual_clock import ManualClock
 from support.tenants import new_instance, new_scope
 from wavisor.domain import DeliveryStatus, DisabledReason
@@ -274,6 +275,7 @@ def test_gone_endpoint_is_switched_off_with_an_event_and_an_audit_entry(
     assert (after.enabled, after.disabled_reason) == (False, DisabledReason.GONE)
     assert (told.type, told.instance_id) == ("webhook:disabled", instance.id)
     assert told.data["webhookId"] == endpoint.id
+    check_declared([told])
     # The others hear of it, the one that is off does not.
     assert [one.endpoint_id for one in pending(database) if one.event == told] == [witness.id]
     [entry] = database.read_wait(audit.list_page, AuditFilter(target=endpoint.id), limit=9).items

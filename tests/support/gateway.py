@@ -26,6 +26,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from support.declared import check_declared
 from support.feed_client import FeedClient
 from support.http import SECRET, Answer, Bus, HttpLab, Member
 from support.native_messages import said
@@ -74,6 +75,8 @@ class GatewayLab(HttpLab):
     driver: ScriptedDriver = field(default_factory=ScriptedDriver)
     seen: EventLog = field(default_factory=EventLog)
     feeds: list[FeedClient] = field(default_factory=list)
+    made_up: set[str] = field(default_factory=set)
+    """The ids of events that did not happen; they may hold anything."""
 
     # People
 
@@ -194,6 +197,7 @@ class GatewayLab(HttpLab):
     def publish(self, records: list[EventRecord]) -> None:
         """Hand events to the bus, in the order given."""
         assert self.gateway is not None
+        self.made_up.update(one.id for one in records)
         self.gateway.instances.publish(tuple(records))
 
     def audit_of(self, target: str) -> list[Any]:
@@ -308,6 +312,7 @@ def _running(
         stack.callback(_close_clients, lab)
         root.started.result(WAIT)
         yield lab
+    check_declared(one for one in seen.records if one.id not in lab.made_up)
 
 
 def _close_clients(lab: GatewayLab) -> None:

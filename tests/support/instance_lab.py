@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from support.declared import check_declared
 from support.manual_clock import ManualClock
 from wavisor.actors.ask import ask_sync
 from wavisor.actors.event_bus import EventBus, EventHub, Published
@@ -148,6 +149,7 @@ class InstanceLab:
             self.stop()
         self.database.close()
         self.store.close()
+        check_declared(self.seen)
 
     def _publish(self, records: tuple[EventRecord, ...]) -> None:
         bus = self.environment.directory.find("events")

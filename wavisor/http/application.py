@@ -31,6 +31,7 @@ from wavisor.http.campaigns import opt_outs_router, recipients_router
 from wavisor.http.campaigns import router as campaigns_router
 from wavisor.http.chats import router as chats_router
 from wavisor.http.documentation import router as documentation_router
+from wavisor.http.event_models import event_models
 from wavisor.http.feed.clients import FeedClients
 from wavisor.http.feed.handler import FeedHandler
 from wavisor.http.feed.routes import router as feed_router
@@ -222,7 +223,7 @@ class HttpApplication(Application):
         Put together when it is first wanted, which takes a moment, and 3 MB that many a gateway
         can do without.
         """
-        return json.dumps(describe(self._routers), ensure_ascii=False).encode()
+        return json.dumps(describe(self._routers, event_models()), ensure_ascii=False).encode()
 
     def close(self) -> None:
         """Give back the threads; after the server has stopped."""

@@ -32,14 +32,38 @@ _HEADERS = {
 }
 
 
-def describe(routers: Sequence[Router]) -> dict[str, Any]:
+_EVENTS = "events"
+_EVENTS_ARE = (
+    "What happens to instances. The same envelope is on the feed, in webhooks and in "
+    "`GET /api/instances/{id}/events`; the type tells what `data` holds."
+)
+_WEBHOOK_HEADERS = {
+    "webhook-id": "The event's id, the same on every attempt.",
+    "webhook-timestamp": "The time of this attempt, in seconds since 1970.",
+    "webhook-signature": "`v1,` and base64 of HMAC-SHA256 of `id.timestamp.body`; two of them, "
+    "separated by a blank, while a secret is rotated (Standard Webhooks 1.0).",
+}
+_WEBHOOK_ANSWERS = {
+    "2XX": "It was taken.",
+    "410": "The webhook is switched off.",
+    "default": "It is attempted again, not before a `Retry-After`; redirects are not followed.",
+}
+
+
+def describe(
+    routers: Sequence[Router], events: Mapping[str, type[BaseModel]] | None = None
+) -> dict[str, Any]:
     """Return the document for all routes.
+
+    Args:
+        routers: their routes.
+        events: the model of each type of event that webhooks are told of.
 
     Raises:
         RouteError: two routes collide.
     """
-    routes = check_routes(routers)
-    schemas = _Schemas(routes)
+    routes, events = check_routes(routers), events or {}
+    schemas = _Schemas(routes, events.values())
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
@@ -53,8 +77,15 @@ def describe(routers: Sequence[Router]) -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
-        "tags": [{"name": one.tag, "description": one.description} for one in routers],
+        "tags": [
+            *({"name": one.tag, "description": one.description} for one in routers),
+            *([{"name": _EVENTS, "description": _EVENTS_ARE}] if events else []),
+        ],
         "paths": paths,
+        "webhooks": {
+            event_type: {"post": _webhook(event_type, model, schemas)}
+            for event_type, model in events.items()
+        },
         "components": {
             "schemas": schemas.components,
             "headers": {
@@ -89,8 +120,9 @@ def describe(routers: Sequence[Router]) -> dict[str, Any]:
 class _Schemas:
     """The JSON Schemas of every model that the routes mention."""
 
-    def __init__(self, routes: Iterable[Route]) -> None:
+    def __init__(self, routes: Iterable[Route], more: Iterable[type[BaseModel]]) -> None:
         keys: dict[_ModelKey, None] = {(Problem, "serialization"): None}
+        keys |= {(model, "serialization"): None for model in more}
         queries: dict[_ModelKey, None] = {}
         for route in routes:
             if route.body is not None:
@@ -145,6 +177,31 @@ def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
             "content": _body_content(route, schemas.ref(route.body, "validation")),
         }
     return operation
+
+
+def _webhook(event_type: str, model: type[BaseModel], schemas: _Schemas) -> dict[str, Any]:
+    return {
+        "operationId": f"on{model.__name__}",
+        "summary": event_type,
+        "description": model.__doc__ or "",
+        "tags": [_EVENTS],
+        "security": [],
+        "parameters": [
+            {
+                "name": name,
+                "in": "header",
+                "required": True,
+                "description": text,
+                "schema": {"type": "string"},
+            }
+            for name, text in _WEBHOOK_HEADERS.items()
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": schemas.ref(model, "serialization")}},
+        },
+        "responses": {status: {"description": text} for status, text in _WEBHOOK_ANSWERS.items()},
+    }
 
 
 def _security(route: Route) -> list[dict[str, list[str]]]:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from wavisor.domain import CampaignStatus, EventType, InstanceStatus, RecipientStatus
+from wavisor.event_data.instances import CampaignProgress
 from wavisor.storage import current, events, queue
 from wavisor.storage.campaign_records import CampaignRecord, Release
 from wavisor.storage.campaigns import campaign_record
@@ -120,7 +121,7 @@ def release(campaign_id: str, limit: int, limits: QueueLimits) -> Release | None
 
 def tell_progress(record: CampaignRecord) -> list[EventRecord]:
     """Append an event of how far a campaign is, to the first of its instances there is. A write."""
-    data = {
+    data: CampaignProgress = {
         "campaignId": record.id,
         "name": record.name,
         "status": record.status.value,

@@ -12,6 +12,7 @@ import peewee
 
 from wavisor.clock import format_time
 from wavisor.domain import DeliveryStatus, DisabledReason, EventType
+from wavisor.event_data.instances import WebhookDisabled
 from wavisor.storage import audit, current, events
 from wavisor.storage.models import Event, Instance, WebhookDelivery, WebhookEndpoint
 from wavisor.storage.prepared import Prepared
@@ -373,7 +374,7 @@ def _tell_disabled(
     )
     if instance is None:
         return []
-    data = {
+    data: WebhookDisabled = {
         "webhookId": endpoint.id,
         "reason": reason,
         "failures": endpoint.failures,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -157,7 +158,7 @@ class InstanceChanges(TypedDict, total=False):
     desired: WantedState
     status: InstanceStatus
     reason: str | None
-    last_error: dict[str, Any] | None
+    last_error: Mapping[str, Any] | None
     status_changed_at: datetime
     jid: str | None
     lid: str | None
@@ -175,7 +176,7 @@ class NewEvent:
     """An event to be appended. Its id and, unless given, its time are made on appending."""
 
     type: str
-    data: dict[str, Any] = field(repr=False)
+    data: Mapping[str, Any] = field(repr=False)
     timestamp: datetime | None = None
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import structlog
 from pydantic import ValidationError
@@ -19,6 +18,7 @@ from wavisor.actors.instance.questions import Outcome, Questions
 from wavisor.actors.instance.settings import CallSettings
 from wavisor.clock import Clock
 from wavisor.domain import EventType
+from wavisor.event_data.people import CallOffered as CallOfferedData
 from wavisor.storage import (
     ClaimOutcome,
     EventRecord,
@@ -142,7 +142,7 @@ def _reply(event: CallOffered, text: str) -> NewMessage:
 
 
 def _tell_and_reply(
-    scope: Scope, instance_id: str, call_id: str, data: dict[str, Any], reply: NewMessage
+    scope: Scope, instance_id: str, call_id: str, data: CallOfferedData, reply: NewMessage
 ) -> list[EventRecord]:
     """Run in a write transaction: the event, and the reply unless that call has got one."""
     # No user's key has a blank in it, so none is ever taken for this one.

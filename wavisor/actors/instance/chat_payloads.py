@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from wavisor.actors.instance.payloads import person_json
 from wavisor.clock import format_time
+from wavisor.event_data import messages, people
+from wavisor.event_data.parts import MessageFile, Place, PollContent, QuotedMessage
+from wavisor.event_data.parts import Person as PersonData
 from wavisor.storage import HistoryIntake
 from wavisor.whatsapp.events import (
     CallOffered,
@@ -27,7 +29,13 @@ from wavisor.whatsapp.events import (
     PresenceUpdated,
     UndecryptableMessage,
 )
-from wavisor.whatsapp.inbound import InboundContent, MediaDescriptor
+from wavisor.whatsapp.inbound import (
+    InboundContent,
+    InboundLocation,
+    InboundPoll,
+    MediaDescriptor,
+    Quoted,
+)
 
 __all__ = [
     "call_offered",
@@ -45,42 +53,19 @@ __all__ = [
     "presence_updated",
 ]
 
-Json = dict[str, Any]
 
-
-def content_json(content: InboundContent) -> Json:
+def content_json(content: InboundContent) -> messages.MessageContent:
     """Return what a message consists of; null for what does not apply to its kind."""
-    quoted, place, poll = content.quoted, content.location, content.poll
     return {
         "caption": content.caption,
         "media": _media(content.media) if content.media else None,
-        "location": place
-        and {
-            "latitude": place.latitude,
-            "longitude": place.longitude,
-            "name": place.name,
-            "address": place.address,
-            "live": place.live,
-            "accuracy": place.accuracy,
-        },
+        "location": _place(content.location) if content.location else None,
         "contacts": [{"name": card.name, "vcard": card.vcard} for card in content.contacts],
-        "poll": poll
-        and {
-            "question": poll.question,
-            "options": list(poll.options),
-            "selectable": poll.selectable,
-        },
+        "poll": _poll(content.poll) if content.poll else None,
         "choice": content.choice,
         "system": content.system,
         "targetId": content.target_id,
-        "quoted": quoted
-        and {
-            "whatsappId": quoted.id,
-            "sender": _person(quoted.sender),
-            "chat": quoted.chat,
-            "kind": quoted.type,
-            "text": quoted.text,
-        },
+        "quoted": _quoted(content.quoted) if content.quoted else None,
         "mentions": list(content.mentions),
         "mentionAll": content.mention_all,
         "forwarded": content.forwarded,
@@ -92,7 +77,7 @@ def content_json(content: InboundContent) -> Json:
     }
 
 
-def message_received(event: MessageReceived) -> Json:
+def message_received(event: MessageReceived) -> messages.MessageReceived:
     """Return the data of ``message:received``."""
     return {
         "messageId": None,
@@ -105,11 +90,12 @@ def message_received(event: MessageReceived) -> Json:
         "pushName": event.push_name,
         "kind": event.kind,
         "text": event.text,
+        "unavailable": False,
         **content_json(event.content),
     }
 
 
-def message_undecryptable(event: UndecryptableMessage) -> Json:
+def message_undecryptable(event: UndecryptableMessage) -> messages.MessageReceived:
     """Return the data of ``message:received`` for a message that could not be read."""
     return {
         "messageId": None,
@@ -119,14 +105,20 @@ def message_undecryptable(event: UndecryptableMessage) -> Json:
         "fromMe": False,
         "isGroup": event.chat.jid.endswith("@g.us"),
         "timestamp": format_time(event.timestamp),
+        "isBroadcast": False,
+        "isChannel": False,
+        "isStatus": False,
+        "serverId": None,
         "pushName": None,
         "kind": "undecryptable",
         "text": None,
         "unavailable": event.unavailable,
+        **content_json(InboundContent(type="other", raw_type="")),
+        "rawType": None,
     }
 
 
-def message_edited(event: MessageEdited) -> Json:
+def message_edited(event: MessageEdited) -> messages.MessageEdited:
     """Return the data of ``message:edited``."""
     return {
         "messageId": None,
@@ -138,7 +130,7 @@ def message_edited(event: MessageEdited) -> Json:
     }
 
 
-def message_revoked(event: MessageRevoked) -> Json:
+def message_revoked(event: MessageRevoked) -> messages.MessageRevoked:
     """Return the data of ``message:revoked``."""
     return {
         "messageId": None,
@@ -148,7 +140,7 @@ def message_revoked(event: MessageRevoked) -> Json:
     }
 
 
-def message_reaction(event: MessageReaction) -> Json:
+def message_reaction(event: MessageReaction) -> messages.MessageReaction:
     """Return the data of ``message:reaction``; the emoji is null when it was taken back."""
     return {
         "messageId": None,
@@ -160,7 +152,7 @@ def message_reaction(event: MessageReaction) -> Json:
     }
 
 
-def poll_voted(event: PollVoted) -> Json:
+def poll_voted(event: PollVoted) -> messages.PollVote:
     """Return the data of ``poll:vote``; only the stored poll tells the texts of its options."""
     return {
         "messageId": None,
@@ -172,7 +164,7 @@ def poll_voted(event: PollVoted) -> Json:
     }
 
 
-def presence_updated(event: PresenceUpdated) -> Json:
+def presence_updated(event: PresenceUpdated) -> people.PresenceUpdated:
     """Return the data of ``presence:updated``."""
     return {
         "person": person_json(event.person),
@@ -182,7 +174,7 @@ def presence_updated(event: PresenceUpdated) -> Json:
     }
 
 
-def group_updated(event: GroupUpdated) -> Json:
+def group_updated(event: GroupUpdated) -> people.GroupUpdated:
     """Return the data of ``group:updated``; null for what did not change."""
     return {
         "group": event.group.jid,
@@ -202,7 +194,7 @@ def group_updated(event: GroupUpdated) -> Json:
     }
 
 
-def group_participants_changed(event: GroupParticipantsChanged) -> Json:
+def group_participants_changed(event: GroupParticipantsChanged) -> people.GroupParticipantsChanged:
     """Return the data of ``group:participants:changed``."""
     return {
         "group": event.group.jid,
@@ -217,7 +209,7 @@ def group_participants_changed(event: GroupParticipantsChanged) -> Json:
 
 def history_received(
     event: HistoryReceived, intake: HistoryIntake, told: Sequence[HistoryMessage]
-) -> Json:
+) -> people.HistoryReceived:
     """Return the data of ``history:received``: counts, and which span of time they are from.
 
     Args:
@@ -238,7 +230,7 @@ def history_received(
     }
 
 
-def call_offered(event: CallOffered, *, rejected: bool) -> Json:
+def call_offered(event: CallOffered, *, rejected: bool) -> people.CallOffered:
     """Return the data of ``call:offered``."""
     return {
         "callId": event.call_id,
@@ -251,7 +243,7 @@ def call_offered(event: CallOffered, *, rejected: bool) -> Json:
     }
 
 
-def contact_updated(event: ContactUpdated) -> Json:
+def contact_updated(event: ContactUpdated) -> people.ContactUpdated:
     """Return the data of ``contact:updated``."""
     return {
         "person": person_json(event.person),
@@ -262,7 +254,7 @@ def contact_updated(event: ContactUpdated) -> Json:
 
 def _where(
     event: MessageReceived | MessageEdited | MessageRevoked | MessageReaction | PollVoted,
-) -> Json:
+) -> messages.InChat:
     return {
         "chat": person_json(event.chat),
         "sender": person_json(event.sender),
@@ -272,11 +264,40 @@ def _where(
     }
 
 
-def _person(person: Person | None) -> Json | None:
+def _person(person: Person | None) -> PersonData | None:
     return None if person is None else person_json(person)
 
 
-def _media(media: MediaDescriptor) -> Json:
+def _place(place: InboundLocation) -> Place:
+    return {
+        "latitude": place.latitude,
+        "longitude": place.longitude,
+        "name": place.name,
+        "address": place.address,
+        "live": place.live,
+        "accuracy": place.accuracy,
+    }
+
+
+def _poll(poll: InboundPoll) -> PollContent:
+    return {
+        "question": poll.question,
+        "options": list(poll.options),
+        "selectable": poll.selectable,
+    }
+
+
+def _quoted(quoted: Quoted) -> QuotedMessage:
+    return {
+        "whatsappId": quoted.id,
+        "sender": _person(quoted.sender),
+        "chat": quoted.chat,
+        "kind": quoted.type,
+        "text": quoted.text,
+    }
+
+
+def _media(media: MediaDescriptor) -> MessageFile:
     # Not its source, which holds the key to the file.
     return {
         "kind": media.kind,

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from wavisor.actors.instance.settings import MediaSettings
+from wavisor.event_data.messages import MessageMediaChanged
+from wavisor.event_data.parts import MediaFile, MessageFile
 from wavisor.storage import ExpectedFile, MediaRecord, MediaUser
 from wavisor.whatsapp.inbound import InboundContent, MediaDescriptor
 
-__all__ = ["expected_file", "file_changed", "file_json"]
+__all__ = ["expected_file", "file_changed", "with_file"]
 
 Json = dict[str, Any]
 
@@ -52,7 +54,7 @@ def _why_skipped(told: MediaDescriptor, rules: MediaSettings, limit: int) -> Jso
     return None
 
 
-def file_json(record: MediaRecord) -> Json:
+def file_json(record: MediaRecord) -> MediaFile:
     """Return a file as events tell of it; nothing by which WhatsApp could be asked for it."""
     return {
         "id": record.id,
@@ -65,7 +67,22 @@ def file_json(record: MediaRecord) -> Json:
     }
 
 
-def file_changed(record: MediaRecord, user: MediaUser) -> Json:
+def with_file(told: MessageFile, record: MediaRecord) -> MessageFile:
+    """Return what its sender says of a file, and what is to be known of it here."""
+    known = file_json(record)
+    return {
+        **told,
+        "id": known["id"],
+        "state": known["state"],
+        "mimeType": known["mimeType"],
+        "size": known["size"],
+        "fileName": known["fileName"],
+        "failure": known["failure"],
+        "url": known["url"],
+    }
+
+
+def file_changed(record: MediaRecord, user: MediaUser) -> MessageMediaChanged:
     """Return the data of ``message:media:changed`` for one of the messages that have the file."""
     return {
         "messageId": user.message_id,

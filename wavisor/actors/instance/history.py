@@ -8,7 +8,6 @@ somebody asks for them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from wavisor.actors.instance import chat_payloads
 from wavisor.actors.instance.inbox import party_of, provenance
@@ -88,7 +87,7 @@ def _receive(
     intake = messages.receive_history(scope, instance_id, batch)
     if not intake.stored:
         return []
-    data: dict[str, Any] = chat_payloads.history_received(event, intake, portion)
+    data = chat_payloads.history_received(event, intake, portion)
     return events.append(instance_id, [NewEvent(type=EventType.HISTORY_RECEIVED.value, data=data)])
 
 

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from wavisor.actors.instance import chat_payloads
 from wavisor.actors.instance.downloads import Downloads
-from wavisor.actors.instance.files import file_json
+from wavisor.actors.instance.files import with_file
 from wavisor.actors.instance.journal import Journal
 from wavisor.actors.instance.observer import InstanceObserver
 from wavisor.actors.instance.settings import OptOutSettings
 from wavisor.domain import ChatKind, EventType, MessageDirection
+from wavisor.event_data.messages import MessageReceived as MessageReceivedData
 from wavisor.storage import (
     EventRecord,
     InboundMessage,
@@ -52,6 +53,7 @@ from wavisor.whatsapp.number_variants import number_variants
 __all__ = ["Inbox", "party_of", "provenance"]
 
 Json = dict[str, Any]
+Data = Mapping[str, Any]
 Move = Callable[[], MessageRecord | None]
 Repeated = Callable[[], bool]
 
@@ -223,7 +225,7 @@ class Inbox:
         kind: ResponseKind,
         value: Json | None,
         told_as: EventType,
-        data: Json,
+        data: Data,
     ) -> None:
         response: Json = {
             "chat": party_of(event.chat),
@@ -239,7 +241,7 @@ class Inbox:
             lambda: messages.has_response(self._instance_id, kind, **response),
         )
 
-    def _change(self, kind: EventType, data: Json, move: Move, repeated: Repeated) -> None:
+    def _change(self, kind: EventType, data: Data, move: Move, repeated: Repeated) -> None:
         """Carry out a change and tell of it, unless WhatsApp repeats one that was told.
 
         The rows tell of those that changed one; of the others the latest are remembered.
@@ -256,12 +258,16 @@ class Inbox:
             if len(self._told) > _REMEMBERED:
                 self._told.popitem(last=False)
 
-    def _tell(self, kind: EventType, data: Json) -> None:
+    def _tell(self, kind: EventType, data: Data) -> None:
         self._journal.append(self._instance_id, kind, data)
 
 
 def _receive(
-    scope: Scope, instance_id: str, message: InboundMessage, data: Json, unwilling: tuple[str, ...]
+    scope: Scope,
+    instance_id: str,
+    message: InboundMessage,
+    data: MessageReceivedData,
+    unwilling: tuple[str, ...],
 ) -> tuple[MessageRecord | None, list[EventRecord]]:
     """Run in a write transaction: store a message and its event; nothing for a repeated one."""
     stored = messages.receive(scope, instance_id, message)
@@ -271,24 +277,24 @@ def _receive(
         opt_outs.add(scope, chat, "keyword")
     data = {**data, "messageId": stored.id}
     file = None if stored.media_id is None else media.get(scope, stored.media_id)
-    if file is not None:
-        # What its sender says of it, and what is to be known of it here.
-        data["media"] = {**(data.get("media") or {}), **file_json(file)}
+    if file is not None and data["media"] is not None:
+        data["media"] = with_file(data["media"], file)
     told = NewEvent(type=EventType.MESSAGE_RECEIVED.value, data=data)
     return stored, events.append(instance_id, [told])
 
 
 def _change_and_tell(
-    instance_id: str, kind: EventType, data: Json, move: Move, repeated: Repeated
+    instance_id: str, kind: EventType, data: Data, move: Move, repeated: Repeated
 ) -> list[EventRecord]:
     """Run in a write transaction: change a message and append the event, which names it."""
     changed = move()
     if changed is None and repeated():
         return []
     if changed is not None:
-        data = {**data, "messageId": changed.id}
+        named: Json = {"messageId": changed.id}
         if kind is EventType.POLL_VOTE:
-            data["options"] = chosen_options(changed.content, data["selected"])
+            named["options"] = chosen_options(changed.content, data["selected"])
+        data = {**data, **named}
     told = NewEvent(type=kind.value, data=data)
     return events.append(instance_id, [told])
 

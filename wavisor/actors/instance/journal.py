@@ -6,7 +6,7 @@ Nothing is told before it is on disk, so that the feed never claims what a crash
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -67,7 +67,7 @@ class Journal:
     def record(
         self,
         state: InstanceState,
-        new_events: list[tuple[EventType, dict[str, Any]]],
+        new_events: Sequence[tuple[EventType, Mapping[str, Any]]],
         *,
         old: InstanceStatus,
         detail: str | None,
@@ -106,7 +106,7 @@ class Journal:
             },
         )
 
-    def append(self, instance_id: str, kind: EventType, data: dict[str, Any]) -> None:
+    def append(self, instance_id: str, kind: EventType, data: Mapping[str, Any]) -> None:
         """Write one event and tell it when committed."""
         record = self.write(
             None, events.append, instance_id, [NewEvent(type=kind.value, data=data)]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from wavisor.actors.instance.messages import ConnectionData, LastError, PairingCode, QrState
 from wavisor.actors.instance.state import InstanceState
 from wavisor.clock import format_time
 from wavisor.domain import InstanceStatus
+from wavisor.event_data import instances, messages
+from wavisor.event_data.parts import Person as PersonData
+from wavisor.event_data.parts import SendFailure
 from wavisor.storage import MessageRecord
 from wavisor.whatsapp.events import Paired, Person
 
@@ -24,15 +26,13 @@ __all__ = [
     "status_changed",
 ]
 
-Json = dict[str, Any]
 
-
-def person_json(person: Person) -> Json:
+def person_json(person: Person) -> PersonData:
     """Return somebody as ``{jid, lid, phone}``."""
     return {"jid": person.jid, "lid": person.lid, "phone": person.phone}
 
 
-def connection_json(connection: ConnectionData | None) -> Json | None:
+def connection_json(connection: ConnectionData | None) -> instances.Connection | None:
     """Return who an instance is connected as."""
     if connection is None:
         return None
@@ -46,7 +46,7 @@ def connection_json(connection: ConnectionData | None) -> Json | None:
     }
 
 
-def last_error_json(error: LastError | None) -> Json | None:
+def last_error_json(error: LastError | None) -> instances.LastError | None:
     """Return the last error of an instance."""
     if error is None:
         return None
@@ -58,7 +58,9 @@ def last_error_json(error: LastError | None) -> Json | None:
     }
 
 
-def status_changed(old: InstanceStatus, since: str | None, state: InstanceState) -> Json:
+def status_changed(
+    old: InstanceStatus, since: str | None, state: InstanceState
+) -> instances.InstanceStatusChanged:
     """Return the data of ``instance:status:changed``.
 
     Args:
@@ -81,7 +83,7 @@ def status_changed(old: InstanceStatus, since: str | None, state: InstanceState)
     }
 
 
-def qr_updated(qr: QrState) -> Json:
+def qr_updated(qr: QrState) -> instances.InstanceQrUpdated:
     """Return the data of ``instance:qr:updated``."""
     return {
         "code": qr.text,
@@ -91,12 +93,16 @@ def qr_updated(qr: QrState) -> Json:
     }
 
 
-def pairing_code(code: PairingCode) -> Json:
+def pairing_code(code: PairingCode) -> instances.InstancePairingCode:
     """Return the data of ``instance:pairing:code``."""
-    return {"code": code.code, "phone": code.phone, "expiresAt": format_time(code.expires_at)}
+    return {
+        "code": code.code,
+        "phone": code.phone,
+        "expiresAt": format_time(code.expires_at),
+    }
 
 
-def paired(event: Paired) -> Json:
+def paired(event: Paired) -> instances.InstancePaired:
     """Return the data of ``instance:paired``."""
     return {
         "jid": event.jid,
@@ -106,7 +112,7 @@ def paired(event: Paired) -> Json:
     }
 
 
-def queue_changed(until: datetime | None, reason: str | None) -> Json:
+def queue_changed(until: datetime | None, reason: str | None) -> instances.InstanceQueueChanged:
     """Return the data of ``instance:queue:changed``."""
     return {
         "paused": until is not None,
@@ -116,7 +122,7 @@ def queue_changed(until: datetime | None, reason: str | None) -> Json:
     }
 
 
-def message_changed(message: MessageRecord) -> Json:
+def message_changed(message: MessageRecord) -> messages.MessageStatusChanged:
     """Return the data of ``message:status:changed``."""
     return {
         "messageId": message.id,
@@ -124,9 +130,16 @@ def message_changed(message: MessageRecord) -> Json:
         "chat": message.chat,
         "kind": message.kind,
         "status": message.status.value,
-        "failure": message.failure,
+        "failure": _failure(message),
         "sentAt": format_time(message.sent_at),
         "deliveredAt": format_time(message.delivered_at),
         "readAt": format_time(message.read_at),
         "playedAt": format_time(message.played_at),
     }
+
+
+def _failure(message: MessageRecord) -> SendFailure | None:
+    told = message.failure
+    if told is None:
+        return None
+    return {"reason": told["reason"], "detail": told["detail"], "code": told.get("code")}

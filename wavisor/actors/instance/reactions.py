@@ -6,7 +6,7 @@ what was observed of neonize 0.5.2 (whatsmeow): see each method.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -38,7 +38,7 @@ _QR_SLACK = 2.0
 """Seconds after a code's expiry before its successor counts as missing."""
 
 # What is only published: each as an event of its own.
-_PUBLISHED: dict[type[Any], tuple[EventType, Callable[[Any], dict[str, Any]]]] = {
+_PUBLISHED: dict[type[Any], tuple[EventType, Callable[[Any], Mapping[str, Any]]]] = {
     session.PresenceUpdated: (EventType.PRESENCE_UPDATED, chat_payloads.presence_updated),
     session.GroupUpdated: (EventType.GROUP_UPDATED, chat_payloads.group_updated),
     session.GroupParticipantsChanged: (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -46,7 +47,7 @@ class StatusKeeper:
         *,
         detail: str | None = None,
         patience: float | None = None,
-        more_events: list[tuple[EventType, dict[str, Any]]] | None = None,
+        more_events: Sequence[tuple[EventType, Mapping[str, Any]]] = (),
     ) -> None:
         """Take a status: write the row, the audit entry and the event at once, then tell others.
 
