@@ -107,6 +107,12 @@ def test_a_part_is_sent(downloader: Downloader, asked: str, first: int, last: in
     assert answer.headers["Content-Range"] == f"bytes {first}-{last}/1048576"
 
 
+@pytest.mark.parametrize("asked", ["bytes=0-5", "bytes=9999999-"])
+def test_only_get_has_parts(downloader: Downloader, asked: str) -> None:
+    answer = downloader.get(downloader.store(), "HEAD", Range=asked)
+    assert (answer.status, answer.headers["Content-Length"]) == (200, "1048576")
+
+
 @pytest.mark.parametrize(
     "asked", ["bytes=1048576-", "bytes=9999999-99999999", "bytes=-0", f"bytes={10**30}-"]
 )

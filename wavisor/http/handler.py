@@ -280,6 +280,9 @@ class RoutedHandler(BaseHandler):
 
     def _call(self, route: Route) -> Call[Any, Any]:
         headers = self.request.headers
+        if self.request.method == "HEAD":
+            # Only GET has parts (RFC 9110, section 14.2).
+            headers.pop("Range", None)
         return Call(
             application=self.application,
             request_id=self.request_id,
