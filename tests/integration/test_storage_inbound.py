@@ -196,6 +196,15 @@ def test_revocation_is_for_the_writer_and_in_groups_for_whom_the_server_lets(
     assert revoke(database, instance, GROUP, MALLORY) is not None
 
 
+@pytest.mark.parametrize("chat", ["status@broadcast", "15550101@broadcast", "120363@newsletter"])
+def test_outside_of_groups_nobody_takes_back_what_others_wrote(
+    database: Database, instance: InstanceRecord, chat: str
+) -> None:
+    received(database, instance, whatsapp_id="3A1", chat=Party(chat), sender=HIDDEN)
+    assert revoke(database, instance, chat, MALLORY) is None
+    assert revoke(database, instance, chat, HIDDEN) is not None
+
+
 def react(
     database: Database, instance: InstanceRecord, who: Party, emoji: str | None, second: int
 ) -> MessageRecord | None:
@@ -224,6 +233,23 @@ def test_one_reaction_per_person_and_the_latest_wins(
     life = database.read_wait(messages.get_life, scope, message.id)
     assert life is not None
     assert [(one.sender.jid, one.value) for one in life.responses] == [(ALICE, {"emoji": "🎉"})]
+
+
+@pytest.mark.parametrize(("first", "second"), [(HIDDEN, REVEALED), (REVEALED, HIDDEN)])
+def test_one_reaction_per_person_under_whichever_address(
+    database: Database, scope: Scope, instance: InstanceRecord, first: Party, second: Party
+) -> None:
+    message = received(database, instance, whatsapp_id="3A1")
+    assert react(database, instance, first, "👍", 1) is not None
+    assert react(database, instance, second, "👎", 2) is not None
+    life = database.read_wait(messages.get_life, scope, message.id)
+    assert life is not None
+    [only] = life.responses
+    assert (only.sender, only.value) == (Party(ALICE, ALICE_LID, "+15550101"), {"emoji": "👎"})
+    assert react(database, instance, first, None, 3) is not None
+    life = database.read_wait(messages.get_life, scope, message.id)
+    assert life is not None
+    assert life.responses == ()
 
 
 def test_reaction_to_an_unknown_message_changes_nothing(

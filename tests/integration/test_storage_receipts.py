@@ -109,6 +109,56 @@ def test_all_devices_of_a_recipient_are_one_recipient(
     assert (only.status, life.message.status) == (S.READ, S.READ)
 
 
+def receipts(database: Database, scope: Scope, message: MessageRecord) -> list[tuple[Party, S]]:
+    life = database.read_wait(messages.get_life, scope, message.id)
+    assert life is not None
+    return [(one.recipient, one.status) for one in life.receipts]
+
+
+ANNE = Party("15550107@s.whatsapp.net", "7@lid", "+15550107")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(Party("7@lid"), ANNE), (ANNE, Party("7@lid")), (ANNE, Party(ANNE.jid))]
+)
+def test_all_addresses_of_a_recipient_are_one_recipient(
+    database: Database, scope: Scope, instance: InstanceRecord, first: Party, second: Party
+) -> None:
+    message = sent(database, instance, GROUP, recipients=2)
+    for who, status in ((first, S.DELIVERED), (second, S.READ)):
+        changed = database.write_wait(
+            messages.apply_receipt,
+            instance.id,
+            [message.whatsapp_id],
+            status,
+            NOON,
+            recipient=who,
+        )
+        assert changed == [], "the other one has got nothing yet"
+    assert receipts(database, scope, message) == [(ANNE, S.READ)]
+
+
+def test_in_a_chat_of_two_the_recipient_has_the_number_of_the_chat(
+    database: Database, scope: Scope, instance: InstanceRecord
+) -> None:
+    message = sent(database, instance, ALICE)
+    assert receipt(database, message, "1", S.DELIVERED) == [S.DELIVERED]
+    assert receipts(database, scope, message) == [(Party(ALICE, "1@lid", "+15550101"), S.DELIVERED)]
+
+
+def test_a_late_receipt_tells_when_without_moving_anything_back(
+    database: Database, scope: Scope, instance: InstanceRecord
+) -> None:
+    message = sent(database, instance, ALICE)
+    assert receipt(database, message, "1", S.READ, 2) == [S.READ]
+    assert receipt(database, message, "1", S.DELIVERED, 1) == []
+    assert receipt(database, message, "1", S.DELIVERED, 3) == []
+    found = database.read_wait(messages.get, scope, message.id)
+    assert found is not None
+    assert (found.status, found.read_at) == (S.READ, NOON + timedelta(seconds=2))
+    assert found.delivered_at == NOON + timedelta(seconds=1)
+
+
 def test_a_receipt_for_many_messages_moves_each(
     database: Database, instance: InstanceRecord
 ) -> None:

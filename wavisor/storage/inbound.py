@@ -24,6 +24,7 @@ from wavisor.storage.message_records import (
     ResponseRecord,
 )
 from wavisor.storage.models import Instance, Message, MessageResponse
+from wavisor.storage.participants import place_of, shares_address
 from wavisor.storage.prepared import Prepared, insert_new
 from wavisor.storage.rows import history_line, message_record, response_record
 from wavisor.storage.scope import Scope
@@ -205,7 +206,7 @@ def apply_revoke(
     The arguments and the answer are those of :func:`apply_edit`.
     """
     for row in _find(instance_id, chat, whatsapp_id):
-        group = chat_addresses.kind_of(row.chat) is not ChatKind.PERSON
+        group = chat_addresses.kind_of(row.chat) is ChatKind.GROUP
         if row.revoked_at is None and (group or _wrote(row, author, from_me)):
             return _changed(row, revoked_at=at)
     return None
@@ -260,7 +261,7 @@ def respond(
     found = _find(instance_id, chat, whatsapp_id)
     if not found:
         return None
-    person = chat_addresses.address_of(sender)
+    person = _place(found[0].position, kind, sender)
     # One that was taken back stays as an empty value, so that a late earlier one loses to it.
     changed = (
         MessageResponse.insert(
@@ -279,6 +280,8 @@ def respond(
                 MessageResponse.sender,
             ],
             update={
+                MessageResponse.lid: peewee.EXCLUDED.lid,
+                MessageResponse.phone: peewee.EXCLUDED.phone,
                 MessageResponse.value: peewee.EXCLUDED.value,
                 MessageResponse.at: peewee.EXCLUDED.at,
             },
@@ -307,9 +310,36 @@ def has_response(
         for response in MessageResponse.select().where(
             MessageResponse.message == row.position,
             MessageResponse.kind == kind.value,
-            MessageResponse.sender == chat_addresses.address_of(sender).jid,
+            MessageResponse.sender == _place(row.position, kind, sender).jid,
         )
     )
+
+
+_SAME_PERSON = Prepared(
+    lambda slot: MessageResponse.select(
+        MessageResponse.sender, MessageResponse.lid, MessageResponse.phone
+    ).where(
+        MessageResponse.message == slot("message"),
+        MessageResponse.kind == slot("kind"),
+        shares_address(slot, MessageResponse.sender, MessageResponse.lid, MessageResponse.phone),
+    )
+)
+
+
+def _place(position: int, kind: ResponseKind, sender: Party) -> Party:
+    """Return somebody under the address of their response to a message, old or new. A write."""
+    known = chat_addresses.address_of(sender)
+    found = _SAME_PERSON.rows(
+        message=position, kind=kind.value, jid=known.jid, lid=known.lid, phone=known.phone
+    )
+    place = place_of(known, [Party(one.sender, one.lid, one.phone) for one in found])
+    if place.former is not None:
+        MessageResponse.update(sender=place.person.jid).where(
+            MessageResponse.message == position,
+            MessageResponse.kind == kind.value,
+            MessageResponse.sender == place.former,
+        ).execute()
+    return place.person
 
 
 def list_responses(position: int) -> tuple[ResponseRecord, ...]:

@@ -19,6 +19,7 @@ from wavisor.domain import ChatKind, MessageDirection, MessageStatus
 from wavisor.storage import chat_addresses, chats
 from wavisor.storage.message_records import MessageRecord, Party, ReceiptRecord
 from wavisor.storage.models import Message, MessageReceipt
+from wavisor.storage.participants import place_of, shares_address
 from wavisor.storage.prepared import Prepared
 from wavisor.storage.rows import history_line, message_record, receipt_record
 from wavisor.storage.statistics import counted
@@ -73,7 +74,7 @@ def apply_receipt(
     changed = []
     for row in sorted(rows, key=lambda one: one.position):
         if recipient is not None:
-            _note(row.position, chat_addresses.address_of(recipient), status, at)
+            _note(row, recipient, status, at)
         reached: MessageStatus | None = status
         if chat_addresses.kind_of(row.chat) is not ChatKind.PERSON:
             reached = _reached_by_all(row)
@@ -91,13 +92,38 @@ _SENT = Prepared(
 )
 
 
-def _note(position: int, recipient: Party, status: MessageStatus, at: datetime) -> None:
+_SAME_PERSON = Prepared(
+    lambda slot: MessageReceipt.select(
+        MessageReceipt.recipient, MessageReceipt.lid, MessageReceipt.phone
+    ).where(
+        MessageReceipt.message == slot("message"),
+        shares_address(slot, MessageReceipt.recipient, MessageReceipt.lid, MessageReceipt.phone),
+    )
+)
+_RENAME = Prepared(
+    lambda slot: MessageReceipt.update(recipient=slot("jid")).where(
+        MessageReceipt.message == slot("message"), MessageReceipt.recipient == slot("former")
+    )
+)
+
+
+def _note(row: Any, recipient: Party, status: MessageStatus, at: datetime) -> None:
     """Write down one recipient's receipt, unless there is one that tells more."""
+    known = chat_addresses.address_of(recipient)
+    if chat_addresses.kind_of(row.chat) is ChatKind.PERSON:
+        # Whoever else it may be named as: it is the one with whom the chat is.
+        hidden = row.chat.endswith("@lid")
+        phone = known.phone if hidden else None
+        known = chat_addresses.address_of(Party(row.chat, known.lid, phone))
+    found = _SAME_PERSON.rows(message=row.position, jid=known.jid, lid=known.lid, phone=known.phone)
+    place = place_of(known, [Party(one.recipient, one.lid, one.phone) for one in found])
+    if place.former is not None:
+        _RENAME.change(message=row.position, jid=place.person.jid, former=place.former)
     _noting(status).change(
-        message=position,
-        recipient=recipient.jid,
-        lid=recipient.lid,
-        phone=recipient.phone,
+        message=row.position,
+        recipient=place.person.jid,
+        lid=place.person.lid,
+        phone=place.person.phone,
         status=status.value,
         at=at,
     )
@@ -117,6 +143,8 @@ def _noting(status: MessageStatus) -> Prepared:
         ).on_conflict(
             conflict_target=[receipt.message, receipt.recipient],
             update={
+                receipt.lid: peewee.fn.COALESCE(excluded.lid, receipt.lid),
+                receipt.phone: peewee.fn.COALESCE(excluded.phone, receipt.phone),
                 receipt.status: peewee.Case(None, [further], receipt.status),
                 time: peewee.fn.COALESCE(time, getattr(excluded, _TIME_OF[status])),
             },
@@ -152,10 +180,25 @@ def _advance(row: Any, status: MessageStatus, at: datetime) -> MessageRecord | N
         position=row.position, at=at, line=history_line(status, at), status=status.value
     )
     moved = None if found is None else counted(message_record(found))
+    if moved is None and status is not S.PLAYED and getattr(row, _TIME_OF[status]) is None:
+        _dating(status).change(position=row.position, at=at)
     if moved is not None and moved.sent_at is None:
         # It went through, whatever became of the answer.
         chats.note_contact(moved.instance_id, moved.chat, at, by_us=True)
     return moved
+
+
+@cache
+def _dating(status: MessageStatus) -> Prepared:
+    """Return the UPDATE that tells when a message had reached what it is past already."""
+    time, past = getattr(Message, _TIME_OF[status]), _ORDER[_RANK[status.value] :]
+    return Prepared(
+        lambda slot: Message.update({time: slot("at")}).where(
+            Message.position == slot("position"),
+            Message.status.in_([one.value for one in past]),
+            time.is_null(),
+        )
+    )
 
 
 @cache
