@@ -169,7 +169,12 @@ def test_edit_of_a_file_changes_its_caption(database: Database, instance: Instan
 
 
 def revoke(
-    database: Database, instance: InstanceRecord, chat: str, author: Party
+    database: Database,
+    instance: InstanceRecord,
+    chat: str,
+    author: Party,
+    *,
+    by_admin: bool = False,
 ) -> MessageRecord | None:
     return database.write_wait(
         messages.apply_revoke,
@@ -178,11 +183,12 @@ def revoke(
         whatsapp_id="3A1",
         author=author,
         from_me=False,
+        by_admin=by_admin,
         at=NOON,
     )
 
 
-def test_revocation_is_for_the_writer_and_in_groups_for_whom_the_server_lets(
+def test_revocation_is_for_the_writer_and_in_groups_for_admins(
     database: Database, instance: InstanceRecord
 ) -> None:
     received(database, instance, whatsapp_id="3A1")
@@ -193,7 +199,8 @@ def test_revocation_is_for_the_writer_and_in_groups_for_whom_the_server_lets(
     assert (revoked.revoked_at, revoked.text) == (NOON, "hi")
     assert revoke(database, instance, ALICE, Party(ALICE)) is None
     assert edit(database, instance, "3A1", "too late", at=NOON + timedelta(days=1)) is None
-    assert revoke(database, instance, GROUP, MALLORY) is not None
+    assert revoke(database, instance, GROUP, MALLORY) is None, "not as an admin"
+    assert revoke(database, instance, GROUP, MALLORY, by_admin=True) is not None
 
 
 @pytest.mark.parametrize("chat", ["status@broadcast", "15550101@broadcast", "120363@newsletter"])
@@ -201,7 +208,7 @@ def test_outside_of_groups_nobody_takes_back_what_others_wrote(
     database: Database, instance: InstanceRecord, chat: str
 ) -> None:
     received(database, instance, whatsapp_id="3A1", chat=Party(chat), sender=HIDDEN)
-    assert revoke(database, instance, chat, MALLORY) is None
+    assert revoke(database, instance, chat, MALLORY, by_admin=True) is None
     assert revoke(database, instance, chat, HIDDEN) is not None
 
 

@@ -321,7 +321,8 @@ def revoke(pb: Any, participant: str = "", **where: Any) -> MessageRevoked:
     part.type, part.key.ID, part.key.fromMe = 0, "R1", not participant
     if participant:
         part.key.participant = participant
-    event = reception().message(received(pb, raw, source(pb, **where)))
+    edit = "8" if participant else "7"
+    event = reception().message(received(pb, raw, source(pb, **where), edit=edit))
     assert isinstance(event, MessageRevoked)
     return event
 
@@ -332,6 +333,7 @@ def test_a_message_taken_back_is_told_and_by_whom(pb: Any) -> None:
     by_admin = revoke(pb, "200@lid", chat="120363@g.us", group=True)
     assert by_admin.sender.jid == "100@lid"
     assert by_admin.author == Person(jid="200@lid", lid="200@lid")
+    assert (own.by_admin, by_admin.by_admin) == (False, True)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """What comes in: messages, once each, and what changes earlier ones of either direction.
 
 A change names its target by WhatsApp's id. Anybody could name anybody's message, so an edit or a
-revocation counts only when it comes from the one who wrote the message; in groups WhatsApp's
-server lets administrators revoke others' messages, and checks that they are.
+revocation counts only when it comes from the one who wrote the message; in groups administrators
+revoke others' messages, and WhatsApp's server checks that who does so as one is one.
 """
 
 from __future__ import annotations
@@ -199,15 +199,17 @@ def apply_revoke(
     whatsapp_id: str,
     author: Party,
     from_me: bool,
+    by_admin: bool,
     at: datetime,
 ) -> MessageRecord | None:
     """Note that a message was taken back for everyone; what it said stays here. A write.
 
-    The arguments and the answer are those of :func:`apply_edit`.
+    Whoever says to do it as an admin of the group is one: WhatsApp's server checks that. The other
+    arguments and the answer are those of :func:`apply_edit`.
     """
     for row in _find(instance_id, chat, whatsapp_id):
-        group = chat_addresses.kind_of(row.chat) is ChatKind.GROUP
-        if row.revoked_at is None and (group or _wrote(row, author, from_me)):
+        may = by_admin and chat_addresses.kind_of(row.chat) is ChatKind.GROUP
+        if row.revoked_at is None and (may or _wrote(row, author, from_me)):
             return _changed(row, revoked_at=at)
     return None
 
@@ -378,7 +380,9 @@ def apply_sent(message: MessageRecord) -> MessageRecord | None:
                 text=message.content["text"],
             )
         case "revoke":
-            return apply_revoke(message.instance_id, **common, author=me, from_me=True)
+            return apply_revoke(
+                message.instance_id, **common, author=me, from_me=True, by_admin=True
+            )
         case "reaction":
             emoji = message.content.get("emoji")
             value = {"emoji": emoji} if emoji else None

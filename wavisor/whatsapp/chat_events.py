@@ -95,6 +95,8 @@ class MessageRevoked(_InChat):
     """Of the message that was taken back."""
     author: Person | None
     """Who had written it, if that is said and is not ``sender``."""
+    by_admin: bool = False
+    """As an admin of the group, which WhatsApp's server checks."""
 
 
 class MessageReaction(_InChat):

@@ -29,7 +29,9 @@ __all__ = ["Reception"]
 
 _REVOKE, _MESSAGE_EDIT = 0, 14  # ProtocolMessage.Type
 _CHANGES = (_REVOKE, _MESSAGE_EDIT)
-_ADMIN_EDIT = "3"  # EditAttribute, of channels only
+# EditAttribute: what the server was told that a message does to another (types/message.go).
+_ADMIN_EDIT = "3"  # of channels only
+_ADMIN_REVOKE = "8"
 _DELIVERED, _READ, _READ_SELF, _PLAYED, _PLAYED_SELF, _SERVER_ERROR = 1, 4, 5, 6, 7, 8
 _RECEIPTS: dict[int, Literal["delivered", "read", "played"]] = {
     _DELIVERED: "delivered",
@@ -138,6 +140,7 @@ class Reception:
             return MessageRevoked(
                 message_id=key.ID[:_MAX_ID],
                 author=author if author != where["sender"] else None,
+                by_admin=event.Info.Edit == _ADMIN_REVOKE,
                 **where,
             )
         content = read_content(protocol.editedMessage, person_of_text)

@@ -137,6 +137,7 @@ def message_revoked(event: MessageRevoked) -> messages.MessageRevoked:
         "whatsappId": event.message_id,
         **_where(event),
         "author": _person(event.author),
+        "byAdmin": event.by_admin,
     }
 
 

@@ -172,6 +172,7 @@ class Inbox:
                 whatsapp_id=event.message_id,
                 author=party_of(event.sender),
                 from_me=event.from_me,
+                by_admin=event.by_admin,
                 at=event.timestamp,
             )
 
