@@ -31,6 +31,8 @@ __all__ = [
     "list_page",
     "list_unread",
     "mark_read",
+    "name",
+    "name_of",
     "note_contact",
     "note_read",
     "touch",
@@ -187,6 +189,17 @@ def note_read(instance_id: str, party: Party, whatsapp_ids: Collection[str], at:
     left = peewee.Case(None, [(Chat.unread > read, Chat.unread - read)], 0)
     Chat.update(unread=left).where(Chat.instance == instance_id, Chat.jid == chat).execute()
     return int(read)
+
+
+def name_of(instance_id: str, jid: str) -> str | None:
+    """Return what an instance's chat is called; None where that is not known, or there is none."""
+    row = BY_JID.one(instance=instance_id, jid=jid)
+    return None if row is None else row.name
+
+
+def name(instance_id: str, jid: str, text: str) -> None:
+    """Note what an instance's chat is called; nothing where there is no such chat. A write."""
+    Chat.update(name=text).where(Chat.instance == instance_id, Chat.jid == jid).execute()
 
 
 @dataclass(frozen=True, slots=True)

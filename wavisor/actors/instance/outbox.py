@@ -79,7 +79,8 @@ class Outbox:
         media_root: the directory of the files that messages name.
         find_message: what the session's store knows of a message whose answer was lost.
 
-    ``on_pause`` is told when the queue is held back for strangers, and when that is over.
+    ``on_pause`` is told when the queue is held back for strangers, and when that is over;
+    ``on_talk`` to which chat something was handed over.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class Outbox:
         self._left_over: list[MessageRecord] = []
         self._given_up: deque[str] = deque(maxlen=_LATE_ANSWERS)
         self.on_pause: Callable[[QueuePause | None], None] = lambda pause: None
+        self.on_talk: Callable[[str], None] = lambda chat: None
         self.numbers: NumberChecks | None = None
 
     def restore(self, record: InstanceRecord) -> None:
@@ -255,6 +257,7 @@ class Outbox:
             return
         if taken:
             self._pacer.on_handed_over(new_contact=new_contact)
+            self.on_talk(begun.chat)
             self._timers.set(SEND_OVERDUE, command.hand_over_within + self._policy.answer_timeout)
         else:
             # Refused by the session's pipe, so it surely never left; it goes first next time.

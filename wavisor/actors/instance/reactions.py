@@ -15,6 +15,7 @@ import structlog
 from wavisor.actors.instance import chat_payloads, payloads
 from wavisor.actors.instance.admission import Admission
 from wavisor.actors.instance.downloads import Downloads
+from wavisor.actors.instance.group_names import GroupNames
 from wavisor.actors.instance.habits import Habits
 from wavisor.actors.instance.history import HistoryKeeper
 from wavisor.actors.instance.inbox import Inbox
@@ -62,6 +63,7 @@ class Reactions:
         admission: Admission,
         habits: Habits,
         downloads: Downloads,
+        names: GroupNames,
         journal: Journal,
         timers: NamedTimers,
         clock: Clock,
@@ -74,6 +76,7 @@ class Reactions:
         self._admission = admission
         self._habits = habits
         self._downloads = downloads
+        self._names = names
         self._journal = journal
         self._timers = timers
         self._clock = clock
@@ -107,6 +110,7 @@ class Reactions:
             session.CallOffered: habits.on_call,
             **in_chats,
             **dict.fromkeys(_PUBLISHED, self._on_published),
+            session.GroupUpdated: self._on_group_updated,
         }
         # What still counts once the session has been told to end: what it received until then
         # must not be lost.
@@ -345,6 +349,7 @@ class Reactions:
     def _on_message(self, event: session.MessageReceived) -> None:
         self._inbox.on_message(event)
         self._outbox.on_heard()
+        self._names.on_talk(event.chat.jid)
 
     def _on_receipt(self, event: session.ReceiptReceived) -> None:
         # What the account itself read elsewhere are others' messages, not those sent from here.
@@ -352,6 +357,10 @@ class Reactions:
             self._inbox.on_own_receipt(event)
         else:
             self._outbox.on_receipt(event)
+
+    def _on_group_updated(self, event: session.GroupUpdated) -> None:
+        self._on_published(event)
+        self._names.on_updated(event)
 
     def _on_published(self, event: Any) -> None:
         kind, payload = _PUBLISHED[type(event)]
