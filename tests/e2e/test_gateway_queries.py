@@ -8,6 +8,7 @@ import pytest
 
 from support.live import new_number
 from support.live_client import Answer, Instance, Owner
+from support.processes import wait_until
 from wavisor.sandbox.client import SandboxControl
 
 pytestmark = pytest.mark.e2e
@@ -51,6 +52,35 @@ def test_two_instances_meet_in_a_group(owner: Owner, whatsapp: SandboxControl) -
     ask(ann, "POST", f"{path}/leave", {}).expect(204)
     assert ask(ann, "GET", path).status == 403
     assert ask(ann, "POST", "/api/groups/join", {"link": link}).expect(200)["jid"] == group["jid"]
+
+
+def test_an_admin_takes_back_what_a_member_wrote(owner: Owner, whatsapp: SandboxControl) -> None:
+    ann = owner.create("Ann").link(whatsapp, new_number(), "Ann")
+    ben = owner.create("Ben").link(whatsapp, new_number(), "Ben")
+    mark = ben.mark
+    body = {"name": "Both", "participants": [f"+{ben.phone}"]}
+    group = ask(ann, "POST", "/api/groups", body).expect(201)["jid"]
+    ben.wait("group:updated", mark, where=lambda data: data["joined"])
+
+    mark = ann.mark
+    text = {"to": group, "text": "Advertisement"}
+    headers = {"X-Instance-Id": ben.id, "Prefer": "wait=30"}
+    written = owner.api("POST", "/api/messages/text", text, headers).expect(202)
+    heard = ann.wait_text("Advertisement", mark)
+    revoked = owner.api(
+        "POST", f"/api/messages/{heard['messageId']}/revoke", {}, {"Prefer": "wait=30"}
+    )
+    assert revoked.expect(202)["status"] in {"sent", "delivered", "read"}
+    told = ben.wait("message:revoked", where=lambda data: data["chat"]["jid"] == group)
+    assert (told["messageId"], told["byAdmin"]) == (written["id"], True)
+    for one in (written["id"], heard["messageId"]):
+        assert owner.message(one)["revokedAt"] is not None
+
+    def name(member: Instance) -> object:
+        return ask(member, "GET", f"/api/chats/{group}").json.get("name")
+
+    # Where no event told it, WhatsApp is asked.
+    wait_until(lambda: [name(ann), name(ben)] == ["Both", "Both"])
 
 
 def test_the_account_shows_itself_and_watches_others(
