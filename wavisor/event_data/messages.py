@@ -109,6 +109,7 @@ class MessageRevoked(_AboutMessage):
     author: Annotated[
         Person | None, Field(description="Who had written it, where that is not the sender.")
     ]
+    byAdmin: Annotated[bool, Field(description="Whether it was done as an admin of the group.")]
 
 
 class MessageReaction(_AboutMessage):
