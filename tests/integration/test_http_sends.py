@@ -687,6 +687,38 @@ def test_recipient_may_be_any_chat(sender: Sender, chat: str) -> None:
 # Reactions and actions
 
 
+CHANNEL, STATUS = "120363025246125486@newsletter", "status@broadcast"
+
+
+@pytest.mark.parametrize(
+    ("kind", "to", "body"),
+    [
+        ("image", CHANNEL, {"base64": PNG}),
+        ("location", CHANNEL, {"latitude": 1, "longitude": 2}),
+        ("contact", CHANNEL, {"contacts": [{"name": "Ada", "phone": "+4915112345678"}]}),
+        ("poll", STATUS, {"question": "?", "options": ["a", "b"]}),
+    ],
+)
+def test_what_a_channel_or_a_status_cannot_show_is_not_accepted(
+    sender: Sender, kind: str, to: str, body: dict[str, Any]
+) -> None:
+    answer = sender.send(kind, {"to": to, **body})
+    assert (answer.status, answer.pointers) == (422, ["#/to"])
+    first = sender.send(kind, {"to": "+15550199", **body}).json["id"]
+    sender.mark_sent(first)
+    forwarded = sender.act(first, "forward", {"to": to})
+    assert (forwarded.status, forwarded.pointers) == (422, ["#/to"])
+
+
+def test_what_channels_and_statuses_have_not_is_refused(sender: Sender) -> None:
+    for to in (CHANNEL, STATUS):
+        message = sender.send("text", {"to": to, "text": "x"}).json["id"]
+        sender.mark_sent(message)
+        answer = sender.send("reaction", {"messageId": message, "emoji": "👍"})
+        assert (answer.status, answer.pointers) == (422, ["#/messageId"])
+    assert sender.act(message, "edit", {"text": "y"}).problem == "message-state"
+
+
 def test_reaction_goes_to_the_chat_of_its_message(sender: Sender) -> None:
     message = sender.send("text", {"to": "+15550199", "text": "x"}).json["id"]
     early = sender.send("reaction", {"messageId": message, "emoji": "👍"})

@@ -159,7 +159,8 @@ async def edit_message(call: Call[EditMessage, None]) -> Reply:
     The answer is a message of its own, of kind `edit`, that says what became of the edit.
     """
     message, key = await _sent(call)
-    if message.kind not in _EDITABLE or not message.from_me:
+    status = message.chat.endswith("@broadcast")
+    if message.kind not in _EDITABLE or not message.from_me or status:
         raise ProblemError(MESSAGE_STATE, "Only own texts and captions can be edited.")
     content = Edit(target=key, text=call.body.text, of=_EDITABLE[message.kind])
     draft = Draft(chat=message.chat, kind="edit", content=content, text=call.body.text)

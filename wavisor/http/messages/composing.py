@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from wavisor.http.messages.recipients import person_jid, recipient_jid
+from wavisor.http.messages.recipients import kind_refusal, person_jid, recipient_jid
 from wavisor.http.messages.requests import (
     ContactBody,
     FileBody,
@@ -118,7 +118,7 @@ async def draft_of(
         ProblemError: what the body says of recipients, time or quoted message does not fit.
     """
     region = region_of(call.instance)
-    chat = recipient_of(body.to, call.instance)
+    chat = recipient_of(body.to, call.instance, kind)
     if body.mention_all and not chat.endswith("@g.us"):
         raise wrong("mentionAll", "is only for groups")
     mentions = tuple(
@@ -149,13 +149,17 @@ async def draft_of(
     )
 
 
-def recipient_of(to: str, instance: InstanceRecord) -> str:
-    """Return the JID of the chat that a request means.
+def recipient_of(to: str, instance: InstanceRecord, kind: str) -> str:
+    """Return the JID of the chat that a request to send a kind of message means.
 
     Raises:
-        ProblemError: it means none.
+        ProblemError: it means none, or none to which such a message can go.
     """
-    return _reading("to", lambda: recipient_jid(to, region_of(instance)))
+    chat = _reading("to", lambda: recipient_jid(to, region_of(instance)))
+    refusal = kind_refusal(kind, chat)
+    if refusal is not None:
+        raise wrong("to", refusal)
+    return chat
 
 
 async def message_of(call: Call[Any, Any], message_id: str) -> MessageRecord | None:

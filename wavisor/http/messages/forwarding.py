@@ -53,7 +53,7 @@ async def forward_message(call: Call[ForwardMessage, None]) -> Reply:
     instance = await instance_of(call, message)
 
     async def compose() -> Draft:
-        chat = recipient_of(call.body.to, instance)
+        chat = recipient_of(call.body.to, instance, message.kind)
         content, score = await _forwarded(call, message)
         return Draft(
             chat=chat,

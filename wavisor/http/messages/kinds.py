@@ -144,6 +144,10 @@ async def _reaction(call: Call[Any, Any], body: SendReaction, _: Prepare) -> Dra
     target = await message_of(call, body.message_id)
     if target is None or target.instance_id != call.instance.id:
         raise wrong("messageId", "is no message of this instance")
+    if target.chat.endswith("@newsletter"):
+        raise wrong("messageId", "is in a channel; POST /api/channels/{jid}/reactions reacts there")
+    if target.chat.endswith("@broadcast"):
+        raise wrong("messageId", "is a status, or went to a list; there are no reactions to these")
     key = key_of(target)
     if key is None:
         raise wrong("messageId", "is a message that WhatsApp does not know (yet)")

@@ -6,7 +6,7 @@ import re
 
 from wavisor.http.phones import InvalidPhoneError, digits_of, international_digits
 
-__all__ = ["InvalidRecipientError", "chat_jid", "person_jid", "recipient_jid"]
+__all__ = ["InvalidRecipientError", "chat_jid", "kind_refusal", "person_jid", "recipient_jid"]
 
 # The servers of a JID and what stands before them (whatsmeow, types/jid.go). A device part
 # (`:3`) names one device of a person and is nobody to write to.
@@ -21,6 +21,8 @@ _FORMS = {
 _ANY_CHAT = re.compile(
     r"\A[A-Za-z0-9._-]{1,40}@(s\.whatsapp\.net|lid|g\.us|newsletter|broadcast)\Z", re.ASCII
 )
+_TO_CHANNELS = frozenset({"text", "poll"})
+_NOT_TO_STATUS = frozenset({"poll"})
 _PEOPLE = frozenset({"s.whatsapp.net", "lid"})
 
 
@@ -52,6 +54,19 @@ def recipient_jid(text: str, region: str | None = None) -> str:
     if not form.match(user):
         raise InvalidRecipientError(f"has no valid name before @{server}")
     return text
+
+
+def kind_refusal(kind: str, chat: str) -> str | None:
+    """Return why a kind of message cannot go to a chat; None where it can.
+
+    The client uploads files for channels in no way that their readers could open, and WhatsApp has
+    no polls in a status.
+    """
+    if chat.endswith("@newsletter") and kind not in _TO_CHANNELS:
+        return "is a channel, which takes texts and polls only"
+    if chat.endswith("@broadcast") and kind in _NOT_TO_STATUS:
+        return f"is the own status, which takes no {kind}"
+    return None
 
 
 def chat_jid(text: str) -> str:
