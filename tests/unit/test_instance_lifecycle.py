@@ -32,7 +32,7 @@ from wavisor.whatsapp.events import (
     StreamReplaced,
     TemporaryBan,
 )
-from wavisor.whatsapp.scripted import ScriptedDriver
+from wavisor.whatsapp.scripted import ScriptedDriver, ScriptedSession
 from wavisor.whatsapp.scripted_defects import NeverConnects, SlowSession
 
 
@@ -343,10 +343,59 @@ def test_the_restart_budget_ends_in_failed_and_connect_renews_it(lab: InstanceLa
     snapshot = lab.look(instance)
     assert snapshot.status is InstanceStatus.FAILED
     assert snapshot.last_error.reason is Reason.RESTART_BUDGET_SPENT
-    lab.advance(instance, 3600)
+    lab.advance(instance, 30.0)  # far less than what the budget is for
     assert len(lab.driver.sessions) == budget + 1
     lab.connect(instance)
     lab.session(instance).connect()
+    assert lab.look(instance).status is InstanceStatus.CONNECTED
+    lab.session(instance).exit(-6)
+    assert lab.look(instance).status is InstanceStatus.RECONNECTING
+
+
+def test_a_connection_that_lasted_starts_the_pauses_anew_and_a_short_one_does_not(
+    lab: InstanceLab,
+) -> None:
+    instance = lab.create()
+    lab.link(instance)
+    for number, (lasted, attempt) in enumerate(
+        [(59.0, 1), (59.0, 2), (1.0, 3), (lab.policy.backoff_reset_after, 1)]
+    ):
+        for _ in range(int(lasted)):  # in steps, so that the session's pings are answered
+            lab.advance(instance, lasted / int(lasted))
+        lab.session(instance).exit(-9)
+        assert lab.look(instance).attempt == attempt
+        lab.advance(instance, lab.policy.reconnect.maximum)
+        lab.driver.wait_for(number + 2)
+        lab.session(instance).connect()
+        assert lab.look(instance).status is InstanceStatus.CONNECTED
+
+
+class Undead(ScriptedSession):
+    """Outlives SIGKILL, as a process does that hangs in the kernel."""
+
+    def kill(self) -> None:
+        self.killed = True
+
+
+def test_a_process_that_outlives_sigkill_bars_its_keys_until_it_is_gone(lab: InstanceLab) -> None:
+    instance = lab.create()
+    lab.driver.script(Undead)
+    undead = lab.link(instance)
+    undead.emit(KeepAliveTimeout(instance=instance, failures=1))
+    lab.look(instance)
+    assert undead.killed
+    snapshot = lab.advance(instance, lab.policy.stop_grace + lab.policy.kill_timeout)
+    assert (snapshot.status, snapshot.reason) == (
+        InstanceStatus.FAILED,
+        Reason.SESSION_UNRESPONSIVE,
+    )
+    with pytest.raises(CommandForbiddenError, match="still hangs"):
+        lab.ask(instance, Connect())
+    lab.advance(instance, 3600)
+    assert len(lab.driver.sessions) == 1
+    undead.exit(-9)
+    lab.look(instance)
+    lab.connect(instance).connect()
     assert lab.look(instance).status is InstanceStatus.CONNECTED
 
 
