@@ -22,10 +22,12 @@ from wavisor.actors.instance.messages import (
 )
 from wavisor.actors.instance.state import state_without_actor
 from wavisor.domain import InstanceCommand, InstanceStatus, Reason, WantedState
+from wavisor.whatsapp.commands import Command, Probe
 from wavisor.whatsapp.commands import Logout as LogoutCommand
 from wavisor.whatsapp.events import (
     ClientOutdated,
     ConnectFailed,
+    Failure,
     KeepAliveTimeout,
     LoggedOut,
     QrPhaseEnded,
@@ -445,6 +447,49 @@ def test_a_mute_whatsapp_is_noticed_by_the_probe(lab: InstanceLab) -> None:
     assert lab.observer.drops == [Reason.KEEPALIVE_TIMEOUT]
 
 
+class RefusesProbes(ScriptedSession):
+    """Lets WhatsApp's query fail at once, as while the client looks for its connection."""
+
+    def on_command(self, command: Command) -> None:
+        if isinstance(command, Probe):
+            failure = Failure(reason="not_connected", detail="no connection")
+            self.emit(self.answer(command.id, failure=failure))
+        else:
+            super().on_command(command)
+
+
+def test_a_probe_that_fails_counts_as_no_answer(lab: InstanceLab) -> None:
+    instance = lab.create()
+    lab.driver.script(RefusesProbes)
+    session = lab.link(instance)
+    for _ in range(int(lab.policy.probe_interval)):
+        lab.advance(instance, 1.0)
+    assert lab.look(instance).status is InstanceStatus.CONNECTED, "its deadline is to come"
+    for _ in range(int(lab.policy.probe_timeout)):
+        lab.advance(instance, 1.0)
+    assert session.killed
+    assert lab.observer.drops == [Reason.KEEPALIVE_TIMEOUT]
+
+
+def test_a_pairing_that_leads_to_no_login_is_tried_again(lab: InstanceLab) -> None:
+    instance = lab.create()
+    session = lab.connect(instance)
+    session.show_qr()
+    session.pair()
+    assert lab.look(instance).status is InstanceStatus.PAIRING
+    for _ in range(int(lab.policy.pairing_timeout) - 1):
+        lab.advance(instance, 1.0)
+    assert session.alive
+    lab.advance(instance, 1.0)
+    assert session.killed
+    snapshot = lab.look(instance)
+    assert snapshot.last_error is not None
+    assert snapshot.last_error.reason is Reason.CONNECT_TIMEOUT
+    lab.advance(instance, lab.policy.reconnect.maximum)
+    lab.driver.wait_for(2)
+    assert lab.session(instance).spec.jid == snapshot.jid is not None
+
+
 def test_a_keepalive_timeout_replaces_the_session(lab: InstanceLab) -> None:
     instance = lab.create()
     session = lab.link(instance)
@@ -675,10 +720,11 @@ def test_a_crash_of_the_actor_ends_the_session_and_a_new_actor_takes_over(
 def test_a_crash_of_the_actor_is_a_drop_like_any_other(tmp_path: Path) -> None:
     with instance_lab(tmp_path, driver=ScriptedDriver(connects_by_itself=True)) as lab:
         instance = lab.create()
-        lab.link(instance)
+        first = lab.link(instance)
         crashed = lab.ref(instance)
         crashed.tell(SettingsChanged(None))  # type: ignore[arg-type]
         lab.wait_for_actor(instance, other_than=crashed)
+        assert first.killed
         lab.advance(instance, 0.001)
         assert lab.look(instance).status is InstanceStatus.CONNECTED
         assert lab.observer.drops == [Reason.ACTOR_RESTARTED]
