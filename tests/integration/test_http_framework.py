@@ -613,7 +613,7 @@ def test_unknown_query_parameter_is_an_error(probed: HttpLab) -> None:
 def test_unauthenticated_requests_learn_nothing_about_ids(probed: HttpLab) -> None:
     member = probed.register()
     known, unknown = new_instance(probed, member), "ins_01K9Z3V7Q8R6T5Y4X3W2V1N0M9"
-    for instance in (known, unknown):
+    for instance in (known, unknown, "nonsense"):
         assert probed.get(f"/api/probe/instances/{instance}").status == 401
 
 

@@ -222,13 +222,11 @@ class RoutedHandler(BaseHandler):
         limits = self.application.rate_limits
         self._tell_limits(limits.admit_address(self.address, self._find_route()))
         route = self._route()
-        self._path = {
-            name: _parameter(name, self.path_kwargs[name], form)
-            for name, form in route.parameters.items()
-        }
         if route.access is PUBLIC:
+            self._read_path(route)
             return
         if route.linked and self._has_link():
+            self._read_path(route)
             link = read_query(self.request.query, SignedLink)
             self._link_to = await self.application.media_links.admit(
                 self._path["id"], link.expires or "", link.signature or "", self.address
@@ -244,9 +242,16 @@ class RoutedHandler(BaseHandler):
             self.application.key_uses.note(caller.key.id, self.address)
         self._tell_limits(limits.admit_caller(caller, route))
         _check_permission(route, caller)
+        self._read_path(route)  # not sooner: strangers are told of no form that an address has
         if route.instance is not None:
             self._instance = await self._load_instance(route.instance, caller)
             self.identify(caller, self._instance.id)
+
+    def _read_path(self, route: Route) -> None:
+        self._path = {
+            name: _parameter(name, self.path_kwargs[name], form)
+            for name, form in route.parameters.items()
+        }
 
     async def _confirm(self, route: Route) -> None:
         """Ask again who it is when the body took its time: it may have been revoked meanwhile."""
@@ -373,9 +378,8 @@ class RoutedHandler(BaseHandler):
 
 def _check_permission(route: Route, caller: Principal) -> None:
     if route.access not in caller.permissions:
-        detail = None
-        if caller.key is not None:
-            detail = f"The API key, or the user who made it, lacks `{route.access.value}`."
+        who = "The API key, or the user who made it," if caller.key is not None else "Your role"
+        detail = f"{who} lacks `{route.access.value}`."
         raise ProblemError(problems.FORBIDDEN, detail)
     if caller.instance_id is not None and not route.for_bound_keys:
         detail = "This is not for API keys that are bound to an instance."
