@@ -12,7 +12,6 @@ from typing import Any, Protocol
 from tornado.routing import URLSpec
 from tornado.web import Application
 
-from wavisor import metrics
 from wavisor.http import problems
 from wavisor.http.accounts.authentication import Authenticator
 from wavisor.http.accounts.changes import AccessChanges
@@ -248,7 +247,6 @@ def _specs(routes: Iterable[Route]) -> list[URLSpec]:
     by_path: dict[str, dict[str, Route]] = defaultdict(dict)
     for route in routes:
         by_path[route.path][route.method] = route
-        metrics.precreate_http(route.operation, [route.method])
     # Of two templates that fit a path, the one whose fixed part is longer is meant.
     ordered = sorted(by_path, key=lambda path: [part.startswith("{") for part in path.split("/")])
     return [

@@ -92,7 +92,6 @@ from wavisor.metrics.web import (
     observe_login,
     observe_rate_limited,
     observe_websocket_drop,
-    precreate_http,
 )
 from wavisor.metrics.webhooks import (
     WEBHOOK_ATTEMPTS,
@@ -192,6 +191,5 @@ __all__ = [
     "observe_webhook_attempt",
     "observe_webhook_delivery",
     "observe_websocket_drop",
-    "precreate_http",
     "render",
 ]
