@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import getpass
 import importlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -303,6 +302,8 @@ def _read_password(*, from_stdin: bool) -> str:
         if not password:
             raise _UsageError("Standard input holds no password.")
         return password
+    import getpass
+
     try:
         password = getpass.getpass("Password: ")
         again = getpass.getpass("Once more: ")

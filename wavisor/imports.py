@@ -1,7 +1,8 @@
 """Libraries that import others which this gateway will not use: imported without those.
 
 What is imported stays in memory for good. PyJWT imports cryptography where it is installed, though
-HS256 needs none of it, and peewee every database driver: together some 19 MB.
+HS256 needs none of it, and peewee every database driver: together some 19 MB. tornado would load
+curses to colour a log that it does not write here.
 """
 
 from __future__ import annotations
@@ -31,14 +32,16 @@ def without(*names: str) -> Iterator[None]:
 
 
 def import_leanly(*, postgresql: bool) -> None:
-    """Import PyJWT, peewee and its migrations without what they would drag along for others.
+    """Import PyJWT, tornado's log, peewee and its migrations without what only others need.
 
     Args:
         postgresql: whether peewee is to find the driver for PostgreSQL. It looks only once.
     """
     with without("cryptography"):
         importlib.import_module("jwt")
+    with without("curses"):
+        importlib.import_module("tornado.log")
     drivers = ("psycopg2", "pymysql", *(() if postgresql else ("psycopg",)))
-    with without(*drivers):
+    with without(*drivers, "playhouse.cockroachdb"):
         importlib.import_module("peewee")
         importlib.import_module("playhouse.migrations")

@@ -1,16 +1,14 @@
 """What type a file is, told by its content, and which kinds of message take that type.
 
 The library is ``filetype``: it gives one answer, is 1.6 MB in memory, and runs no native code on
-what strangers send. ``puremagic`` gives several guesses (a plain ZIP is a Word file to it);
-libmagic takes twice the memory and is a parser in C.
+what strangers send. It is imported when there is a first file. ``puremagic`` gives several guesses
+(a plain ZIP is a Word file to it); libmagic takes twice the memory and is a parser in C.
 """
 
 from __future__ import annotations
 
 import mimetypes
 from dataclasses import dataclass
-
-import filetype  # type: ignore[import-untyped]  # it has no stubs
 
 from wavisor.config.groups import MediaSettings
 from wavisor.media.errors import MediaError, MediaReason
@@ -70,6 +68,8 @@ def type_of(head: bytes, file_name: str | None = None) -> str:
         return "video/3gpp"
     if head.startswith(b"#!AMR"):
         return "audio/amr"
+    import filetype  # type: ignore[import-untyped]  # it has no stubs
+
     found: str | None = filetype.guess_mime(head)
     if found is not None:
         return _ALIASES.get(found, found)
