@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from support.processes import wait_gone
 from wavisor.media import MediaError, MediaReason
 from wavisor.media.tools import Output, Workshop
 
@@ -41,15 +42,7 @@ def test_program_that_hangs_is_killed_with_its_children(tmp_path: Path) -> None:
     with pytest.raises(MediaError) as caught:
         asyncio.run(work)
     assert caught.value.reason is MediaReason.TOOL_TIMEOUT
-    for pid in note.read_text().split():
-        assert _ended(int(pid))
-
-
-def _ended(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except FileNotFoundError:
-        return True
+    assert wait_gone(map(int, note.read_text().split()), 30) == []
 
 
 def test_caller_who_gives_up_leaves_no_program_behind(tmp_path: Path) -> None:
@@ -68,7 +61,7 @@ def test_caller_who_gives_up_leaves_no_program_behind(tmp_path: Path) -> None:
             await job
         return pid
 
-    assert _ended(asyncio.run(leave()))
+    assert wait_gone([asyncio.run(leave())], 30) == []
 
 
 def test_file_that_grows_too_large_ends_the_program(tmp_path: Path) -> None:
