@@ -219,7 +219,7 @@ class HttpApplication(Application):
     def document(self) -> bytes:
         """The OpenAPI document, as it is sent.
 
-        Put together when it is first wanted, which takes a moment, and 3 MB that many a gateway
+        Put together when it is first wanted, which takes a moment, and 10 MB that many a gateway
         can do without.
         """
         return json.dumps(describe(self._routers, event_models()), ensure_ascii=False).encode()

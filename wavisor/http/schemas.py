@@ -32,8 +32,8 @@ class ApiModel(BaseModel):
     """Base of everything that is read from or written to the wire.
 
     What validates and writes a model is built when it is first used, in 1 to 7 ms and by whichever
-    thread that is. There are more than 200: to build all of them took 3 MB and a quarter of the
-    start, though a gateway uses some in its first minutes and others never.
+    thread that is. There are more than 200: to build all of them took 3 MB and a tenth of the
+    start's time, though a gateway uses some in its first minutes and others never.
     """
 
     model_config = ConfigDict(
