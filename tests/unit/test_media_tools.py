@@ -34,11 +34,11 @@ def test_program_that_is_not_installed_is_named() -> None:
 
 
 def test_program_that_hangs_is_killed_with_its_children(tmp_path: Path) -> None:
-    # A shell is there at once, however slow the machine.
+    # A shell is there within that, however slow the machine.
     program = 'sleep 600 & echo $$ $! > "$0"; wait'
     # Through a directory that the limit on files does not concern: the note is small.
     note = tmp_path / "pids"
-    work = Workshop(1, 2.0).run(["/bin/sh", "-c", program, str(note)], file_limit=10**6)
+    work = Workshop(1, 6.0).run(["/bin/sh", "-c", program, str(note)], file_limit=10**6)
     with pytest.raises(MediaError) as caught:
         asyncio.run(work)
     assert caught.value.reason is MediaReason.TOOL_TIMEOUT
