@@ -25,6 +25,7 @@ from wavisor.storage import (
     NewRecipient,
     QueueLimits,
     Scope,
+    accounts,
     campaign_recipients,
     campaign_release,
     campaigns,
@@ -32,6 +33,7 @@ from wavisor.storage import (
     media,
     messages,
     opt_outs,
+    quotas,
 )
 from wavisor.storage.models import CampaignRecipient, Chat, Message
 
@@ -161,6 +163,64 @@ def test_an_instance_gets_only_so_many_ahead(database: Database) -> None:
     again = database.write_wait(campaign_release.release, campaign, 100, QueueLimits())
     assert again is not None
     assert (again.count, again.campaign.waiting) == (0, None)
+
+
+def test_a_campaign_sends_what_the_day_and_the_queues_have_left(
+    database: Database, storage_clock: ManualClock
+) -> None:
+    scope, campaign, _ = draft(database, 10)
+    start(database, scope, campaign)
+    database.write_wait(accounts.set_overrides, scope.subscription_id, {"messages_per_day": 7})
+
+    def release(**limits: int) -> tuple[int, str | None]:
+        done = database.write_wait(campaign_release.release, campaign, 100, QueueLimits(**limits))
+        assert done is not None
+        return done.campaign.released, done.campaign.waiting
+
+    assert release(instance=2) == (2, None)
+    assert release(subscription=5) == (5, None)
+    assert release() == (7, "daily_limit")
+    assert release() == (7, "daily_limit")
+    storage_clock.advance(24 * 3600)
+    assert release() == (10, None)
+    assert queued_chats(database) == {recipient(number).chat: 1 for number in range(10)}
+
+
+def test_what_others_take_at_that_moment_is_not_released(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scope, campaign, _ = draft(database, 4)
+    database.write_wait(opt_outs.add, scope, recipient(1).chat, "api")
+    start(database, scope, campaign)
+    database.write_wait(accounts.set_overrides, scope.subscription_id, {"messages_per_day": 2})
+    monkeypatch.setattr(quotas, "messages_left", lambda _: 3)
+    done = database.write_wait(campaign_release.release, campaign, 9, QueueLimits())
+    assert done is not None
+    assert (done.campaign.released, done.campaign.waiting) == (0, "daily_limit")
+    assert done.campaign.skipped == 1
+    assert queued_chats(database) == {}
+
+
+def test_the_instances_of_a_campaign_share_its_messages(database: Database) -> None:
+    scope, _, first = draft(database, 0)
+    other = new_instance(database, scope).id
+    database.write_wait(
+        instances.record_transition, other, {"status": InstanceStatus.CONNECTED}, []
+    )
+    new = replace(NEW, instances=(first, other))
+    campaign = database.write_wait(campaigns.create, scope, new).id
+    fill(database, scope, campaign, 0, 9)
+    start(database, scope, campaign)
+    done = database.write_wait(campaign_release.release, campaign, 9, QueueLimits())
+    assert done is not None
+    assert done.instances == {first, other}
+    by_instance: dict[str, list[str]] = {first: [], other: []}
+    for message in database.read_wait(messages.list_page, scope, limit=99).items[::-1]:
+        by_instance[message.instance_id].append(message.chat)
+    assert sorted(map(len, by_instance.values())) == [4, 5]
+    assert all(chats == sorted(chats) for chats in by_instance.values())
+    # Told once, to the first of them.
+    assert {one.instance_id for one in done.events} == {first}
 
 
 def test_what_was_written_is_kept_with_the_message_only(database: Database) -> None:

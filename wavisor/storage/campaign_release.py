@@ -6,16 +6,19 @@ a message is queued and its recipient marked, or neither: nobody is written to t
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from wavisor.domain import CampaignStatus, EventType, InstanceStatus, RecipientStatus
 from wavisor.event_data.instances import CampaignProgress
-from wavisor.storage import current, events, queue
+from wavisor.storage import current, events, queue, quotas
 from wavisor.storage.campaign_records import CampaignRecord, Release
 from wavisor.storage.campaigns import campaign_record
 from wavisor.storage.errors import LimitReached, QueueFull
-from wavisor.storage.message_records import NewMessage, QueueLimits
+from wavisor.storage.message_records import MessageRecord, NewMessage, QueueLimits
 from wavisor.storage.models import (
     Campaign,
     CampaignRecipient,
@@ -24,8 +27,7 @@ from wavisor.storage.models import (
     Message,
     OptOut,
 )
-from wavisor.storage.records import EventRecord, InstanceRecord, NewEvent
-from wavisor.storage.rows import instance_record
+from wavisor.storage.records import EventRecord, NewEvent
 from wavisor.storage.scope import Scope
 
 __all__ = ["AHEAD", "hold", "list_running", "release", "tell_progress"]
@@ -82,41 +84,25 @@ def release(campaign_id: str, limit: int, limits: QueueLimits) -> Release | None
     )
     if not pending:
         return _finish(row)
-    scope = Scope(row.subscription_id)
-    unwilling = _opted_out(scope, row.instances, [one.chat for one in pending])
-    pool = _pool(scope, row)
-    used: set[str] = set()
-    released = skipped = 0
-    waiting = None
-    for recipient in pending:
-        if recipient.chat in unwilling:
-            _mark(recipient, RecipientStatus.OPTED_OUT)
-            skipped += 1
-            continue
-        instance = min(pool.values(), key=lambda one: one[1], default=None)
-        if instance is None:
-            waiting = None if _connected(scope, row) else "instances"
-            break
-        record, ahead = instance
-        try:
-            message = _enqueue(scope, record, row, recipient, limits)
-        except (QueueFull, LimitReached) as error:
-            # A full queue is the rule: it empties at the pace of the instance.
-            waiting = "daily_limit" if isinstance(error, LimitReached) else None
-            break
-        _mark(recipient, RecipientStatus.RELEASED, message)
-        used.add(record.id)
-        released += 1
-        pool[record.id] = (record, ahead + 1)
-        if ahead + 1 >= AHEAD:
-            del pool[record.id]
-    record_after, told = _update(
+    plan = _plan(row, pending, limits)
+    try:
+        with current.savepoint():
+            released = _enqueue(row, plan.to, limits)
+    except (QueueFull, LimitReached) as error:
+        # The places that there were have been taken meanwhile.
+        released, plan.waiting = {}, "daily_limit" if isinstance(error, LimitReached) else None
+    for recipient, message in released.items():
+        _mark(row, recipient, RecipientStatus.RELEASED, message.position)
+    for recipient in plan.unwilling:
+        _mark(row, recipient, RecipientStatus.OPTED_OUT)
+    record, told = _update(
         row,
-        waiting=waiting,
-        released=row.released + released,
-        skipped=row.skipped + skipped,
+        waiting=plan.waiting,
+        released=row.released + len(released),
+        skipped=row.skipped + len(plan.unwilling),
     )
-    return Release(record_after, frozenset(used), released + skipped, told)
+    used = frozenset(message.instance_id for message in released.values())
+    return Release(record, used, len(released) + len(plan.unwilling), told)
 
 
 def tell_progress(record: CampaignRecord) -> list[EventRecord]:
@@ -130,16 +116,16 @@ def tell_progress(record: CampaignRecord) -> list[EventRecord]:
         "released": record.released,
         "optedOut": record.skipped,
     }
-    there = {
-        row.id
-        for row in Scope(record.subscription_id)
-        .select(Instance, Instance.id)
-        .where(Instance.id.in_(record.instances))
-    }
-    teller = next((one for one in record.instances if one in there), None)
+    teller = _teller(Scope(record.subscription_id), record.instances)
     if teller is None:
         return []
     return events.append(teller, [NewEvent(type=EventType.CAMPAIGN_PROGRESS.value, data=data)])
+
+
+def _teller(scope: Scope, instance_ids: Sequence[str]) -> str | None:
+    rows = scope.select(Instance, Instance.id).where(Instance.id.in_(instance_ids))
+    there = {row.id for row in rows}
+    return next((one for one in instance_ids if one in there), None)
 
 
 def _lock(campaign_id: str) -> Any:
@@ -198,14 +184,51 @@ def _opted_out(scope: Scope, instance_ids: list[str], persons: list[str]) -> set
     return {one for one, known in addresses.items() if known & unwilling}
 
 
-def _pool(scope: Scope, row: Any) -> dict[str, tuple[InstanceRecord, int]]:
+@dataclass
+class _Plan:
+    """What is to become of a campaign's next recipients; by their positions."""
+
+    to: list[tuple[Any, str]]
+    """Those who are written to, each with the instance that does."""
+    unwilling: list[int]
+    waiting: str | None = None
+    """Why the others have to wait."""
+
+
+def _plan(row: Any, pending: Sequence[Any], limits: QueueLimits) -> _Plan:
+    scope, plan = Scope(row.subscription_id), _Plan([], [])
+    unwilling = _opted_out(scope, row.instances, [one.chat for one in pending])
+    most = min(AHEAD, limits.instance)
+    pool = _pool(scope, row, most)
+    room, left = queue.room(scope, limits), quotas.messages_left(scope)
+    for recipient in pending:
+        if recipient.chat in unwilling:
+            plan.unwilling.append(recipient.position)
+            continue
+        if not pool:
+            plan.waiting = None if _connected(scope, row) else "instances"
+            break
+        if len(plan.to) >= room:
+            break  # A full queue is the rule: it empties at the pace of the instance.
+        if left is not None and len(plan.to) >= left:
+            plan.waiting = "daily_limit"
+            break
+        instance_id = min(pool, key=lambda one: pool[one])
+        plan.to.append((recipient, instance_id))
+        pool[instance_id] += 1
+        if pool[instance_id] >= most:
+            del pool[instance_id]
+    return plan
+
+
+def _pool(scope: Scope, row: Any, most: int) -> dict[str, int]:
     """The instances that can take a message now, each with how many wait there already."""
-    rows = scope.select(Instance).where(
+    rows = scope.select(Instance, Instance.id, Instance.queued).where(
         Instance.id.in_(row.instances),
         Instance.status == InstanceStatus.CONNECTED.value,
-        Instance.queued < AHEAD,
+        Instance.queued < most,
     )
-    return {one.id: (instance_record(one), one.queued) for one in rows}
+    return {one.id: one.queued for one in rows}
 
 
 def _connected(scope: Scope, row: Any) -> bool:
@@ -217,33 +240,45 @@ def _connected(scope: Scope, row: Any) -> bool:
 
 
 def _enqueue(
-    scope: Scope, instance: InstanceRecord, row: Any, recipient: Any, limits: QueueLimits
-) -> int:
-    with current.savepoint():
-        message = queue.enqueue(
-            scope,
-            instance,
-            NewMessage(
-                chat=recipient.chat,
-                kind=row.kind,
-                content=recipient.content,
-                text=recipient.text,
-                options=row.options,
-                media_id=row.media_id,
-                priority=_PRIORITY,
-                created_by=row.created_by,
-                expires_at=current.now() + timedelta(days=1),
-            ),
-            limits=limits,
-        )
-    return message.position
+    row: Any, to: Sequence[tuple[Any, str]], limits: QueueLimits
+) -> dict[int, MessageRecord]:
+    """Queue the messages of some recipients; return them by the recipients' positions."""
+    if not to:
+        return {}
+    scope = Scope(row.subscription_id)
+    positions: defaultdict[str, list[int]] = defaultdict(list)
+    new: defaultdict[str, list[NewMessage]] = defaultdict(list)
+    for recipient, instance_id in to:
+        positions[instance_id].append(recipient.position)
+        new[instance_id].append(_message(row, recipient))
+    accepted = queue.enqueue_to_several(
+        scope, new, limits=limits, also_hold=_teller(scope, row.instances)
+    )
+    return {
+        position: message
+        for instance_id, messages in accepted.items()
+        for position, message in zip(positions[instance_id], messages, strict=True)
+    }
 
 
-def _mark(recipient: Any, status: RecipientStatus, message: int | None = None) -> None:
+def _message(row: Any, recipient: Any) -> NewMessage:
+    return NewMessage(
+        chat=recipient.chat,
+        kind=row.kind,
+        content=recipient.content,
+        text=recipient.text,
+        options=row.options,
+        media_id=row.media_id,
+        priority=_PRIORITY,
+        created_by=row.created_by,
+        expires_at=current.now() + timedelta(days=1),
+    )
+
+
+def _mark(row: Any, position: int, status: RecipientStatus, message: int | None = None) -> None:
     # What they were to get is in their message now, which is kept for as long as the tenant says.
     CampaignRecipient.update(status=status.value, message=message, content={}, text=None).where(
-        CampaignRecipient.campaign == recipient.campaign_id,
-        CampaignRecipient.position == recipient.position,
+        CampaignRecipient.campaign == row.id, CampaignRecipient.position == position
     ).execute()
 
 

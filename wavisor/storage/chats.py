@@ -176,19 +176,21 @@ def note_read(instance_id: str, party: Party, whatsapp_ids: Collection[str], at:
         How many of them had been unread.
     """
     chat = resolve(instance_id, party)
-    read = (
-        Message.update(read_at=at)
-        .where(
-            Message.instance == instance_id,
-            Message.chat == chat,
-            Message.whatsapp_id.in_(list(whatsapp_ids)),
-            _UNREAD,
-        )
-        .execute()
+    unread = Message.select(Message.position).where(
+        Message.instance == instance_id,
+        Message.chat == chat,
+        Message.whatsapp_id.in_(list(whatsapp_ids)),
+        _UNREAD,
     )
+    read = int(Message.update(read_at=at).where(_locked_in_order(unread)).execute())
     left = peewee.Case(None, [(Chat.unread > read, Chat.unread - read)], 0)
     Chat.update(unread=left).where(Chat.instance == instance_id, Chat.jid == chat).execute()
-    return int(read)
+    return read
+
+
+def _locked_in_order(unread: Any) -> Any:
+    """Return the condition of being one of some unread messages; they are locked in their order."""
+    return Message.position.in_(current.lock_rows(unread.order_by(Message.position))) & _UNREAD
 
 
 def name_of(instance_id: str, jid: str) -> str | None:
@@ -324,7 +326,7 @@ def list_unread(
 def mark_read(
     scope: Scope, instance_id: str, jid: str, *, limit: int = _READ_PORTION
 ) -> list[MessageRecord]:
-    """Set the chat's unread count to nought and its messages to read. A write.
+    """Set the chat's messages to read, and its unread count to what came in meanwhile. A write.
 
     Args:
         scope: The tenant.
@@ -341,10 +343,14 @@ def mark_read(
     chat = get(scope, instance_id, jid)
     if chat is None:
         raise NotFound("no such chat")
-    scope.update(Chat, unread=0).where(Chat.instance == instance_id, Chat.jid == chat.jid).execute()
     unread = (Message.instance == instance_id) & (Message.chat == chat.jid) & _UNREAD
-    update = scope.update_by(Message, read_at=current.now()).where(unread)
-    rows = update.returning(Message).execute()
-    records = [message_record(row) for row in rows]
+    those = scope.select_by(Message, Message.position).where(unread)
+    update = scope.update_by(Message, read_at=current.now()).where(_locked_in_order(those))
+    records = [message_record(row) for row in update.returning(Message).execute()]
+    # The chat after its messages. One may have come in until it is held, and stays unread.
+    mine = (Chat.instance == instance_id) & (Chat.jid == chat.jid)
+    list(current.lock_rows(scope.select(Chat, Chat.id).where(mine), referable=True))
+    left = scope.select_by(Message).where(unread).count()
+    scope.update(Chat, unread=left).where(mine).execute()
     records.sort(key=lambda one: (one.created_at, one.position), reverse=True)
     return records[:limit]

@@ -2,6 +2,26 @@
 
 The pool's threads enter :func:`bound`; models and repositories find their database through it.
 That keeps several databases in one process apart, which a database bound to the models cannot.
+
+Order of locks
+--------------
+On PostgreSQL writes run side by side. A write that has locked rows takes further ones only in this
+order, and those of one kind in the order that is named; else two of them could wait for each other,
+of which the server ends one after a second, to be done again:
+
+1. campaigns;
+2. files, by the hash of their content;
+3. webhook endpoints by id, each with its deliveries;
+4. messages, by position; rows that the write itself has inserted count as none;
+5. chats, by instance and address;
+6. instances, by id;
+7. the subscription, weakly: others may go on to insert what refers to it;
+8. the advisory lock of the events, after which events and deliveries are inserted;
+9. keys, invitations, users; idempotency keys;
+10. counters of the statistics, right before the commit.
+
+A deletion locks what it takes along after its own row. That is another order where an instance or
+a file goes: those are rare, and are done again.
 """
 
 from __future__ import annotations

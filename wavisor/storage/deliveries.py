@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -192,18 +193,20 @@ def settle(attempts: Sequence[Attempt], rule: DisableRule) -> Settled:
     An endpoint that is switched off by it gets an audit entry, and an event on the instance that
     it was told of.
     """
-    changed, written = [], []
+    changed: list[EndpointRecord] = []
+    told: defaultdict[str, list[NewEvent]] = defaultdict(list)
     by_endpoint = sorted(attempts, key=lambda one: one.endpoint_id)
     for endpoint_id, group in groupby(by_endpoint, key=lambda one: one.endpoint_id):
         same = list(group)
         # Before its deliveries, in which order a deletion goes as well.
-        after, events_of_it = _judge(endpoint_id, same, rule)
+        after, off = _judge(endpoint_id, same, rule)
         if after is not None:
             changed.append(after)
-        written += events_of_it
+        if after is not None and off:
+            _tell_disabled(after, same, told)
         for one in same:
             _settle_one(one)
-    return Settled(tuple(changed), tuple(written))
+    return Settled(tuple(changed), tuple(events.append_to_several(told)))
 
 
 def purge(before: datetime, *, limit: int = 1000) -> int:
@@ -314,11 +317,15 @@ def _settle_one(one: Attempt) -> None:
 
 def _judge(
     endpoint_id: str, attempts: Sequence[Attempt], rule: DisableRule
-) -> tuple[EndpointRecord | None, list[EventRecord]]:
-    """Bring an endpoint's record of failure up to date; switch it off where that is due."""
+) -> tuple[EndpointRecord | None, bool]:
+    """Bring an endpoint's record of failure up to date; switch it off where that is due.
+
+    Returns:
+        The endpoint where it has changed, and whether it was switched off.
+    """
     before = _locked(endpoint_id)
     if before is None:
-        return None, []
+        return None, False
     since, failures, reason = before.failing_since, before.failures, None
     for one in attempts:
         if one.status is DeliveryStatus.SUCCEEDED:
@@ -330,7 +337,7 @@ def _judge(
         elif failures >= rule.failures and one.at - since >= rule.after:
             reason = reason or DisabledReason.FAILING
     if (since, failures) == (before.failing_since, before.failures):
-        return None, []
+        return None, False
     values: dict[str, Any] = {"failing_since": since, "failures": failures}
     off = before.enabled and reason is not None
     if reason is not None and off:
@@ -342,8 +349,7 @@ def _judge(
         }
     update = WebhookEndpoint.update(**values).where(WebhookEndpoint.id == endpoint_id)
     [row] = update.returning(WebhookEndpoint).execute()
-    after = endpoint_record(row)
-    return after, _tell_disabled(after, since, attempts) if off else []
+    return endpoint_record(row), off
 
 
 def _locked(endpoint_id: str) -> EndpointRecord | None:
@@ -354,8 +360,11 @@ def _locked(endpoint_id: str) -> EndpointRecord | None:
 
 
 def _tell_disabled(
-    endpoint: EndpointRecord, since: datetime | None, attempts: Iterable[Attempt]
-) -> list[EventRecord]:
+    endpoint: EndpointRecord,
+    attempts: Iterable[Attempt],
+    told: defaultdict[str, list[NewEvent]],
+) -> None:
+    """Note in the audit trail that an endpoint was switched off, and add an event to ``told``."""
     reason = "" if endpoint.disabled_reason is None else endpoint.disabled_reason.value
     audit.append(
         endpoint.subscription_id,
@@ -373,14 +382,14 @@ def _tell_disabled(
         or _first_instance(endpoint.subscription_id)
     )
     if instance is None:
-        return []
+        return
     data: WebhookDisabled = {
         "webhookId": endpoint.id,
         "reason": reason,
         "failures": endpoint.failures,
-        "failingSince": format_time(since),
+        "failingSince": format_time(endpoint.failing_since),
     }
-    return events.append(instance, [NewEvent(EventType.WEBHOOK_DISABLED.value, data)])
+    told[instance].append(NewEvent(EventType.WEBHOOK_DISABLED.value, data))
 
 
 def _first_instance(subscription_id: str) -> str | None:

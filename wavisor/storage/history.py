@@ -50,10 +50,9 @@ def receive_history(scope: Scope, instance_id: str, batch: HistoryBatch) -> Hist
         if (message.whatsapp_id, message.from_me) not in known:
             row = _insert(instance, chat, message)
             if row is not None:
-                if message.file is not None:
-                    downloads.attach(row.position, downloads.expect(scope, message.file).id)
                 known.add((message.whatsapp_id, message.from_me))
                 stored.append((row, message))
+    _note_files(scope, stored)
     if stored:
         _note_chat(instance, chat, batch, stored)
     return HistoryIntake(
@@ -105,6 +104,12 @@ def _insert(instance: Any, chat: str, message: InboundMessage) -> Any:
         created_at=at,
         read_at=None if message.from_me or message.unread else now,
     )
+
+
+def _note_files(scope: Scope, stored: list[tuple[Any, InboundMessage]]) -> None:
+    files = [(row.position, message.file) for row, message in stored if message.file is not None]
+    for position, file in sorted(files, key=lambda one: one[1].sha256 or ""):
+        downloads.attach(position, downloads.expect(scope, file).id)
 
 
 def _sender(instance: Any, message: InboundMessage) -> Party:

@@ -96,7 +96,7 @@ def create(
 def _lock_owner(scope: Scope, instance_id: str | None) -> SubscriptionRecord:
     if instance_id is not None:
         instance = scope.select(Instance).where(Instance.id == instance_id)
-        if current.lock_rows(instance).get_or_none() is None:
+        if current.lock_rows(instance, referable=True).get_or_none() is None:
             raise NotFound("no such instance")
     return quotas.lock_subscription(scope)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from wavisor.domain import Role
-from wavisor.storage import current, keys
+from wavisor.storage import current, keys, quotas
 from wavisor.storage.errors import AboveOwnRole, LastOwner, NotFound
-from wavisor.storage.models import Invitation, Subscription, User
+from wavisor.storage.models import Invitation, User
 from wavisor.storage.records import Page, UserRecord
 from wavisor.storage.rows import user_record
 from wavisor.storage.scope import Scope
@@ -94,9 +94,7 @@ def lock_tenant(scope: Scope) -> None:
     Raises:
         NotFound: The tenant is gone.
     """
-    tenant = Subscription.select().where(Subscription.id == scope.subscription_id)
-    if current.lock_rows(tenant).get_or_none() is None:
-        raise NotFound("no such subscription")
+    quotas.lock_subscription(scope)
 
 
 def check_rank(scope: Scope, user_id: str, *roles: Role) -> None:

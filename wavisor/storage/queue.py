@@ -4,12 +4,12 @@ Within a chat messages go in the order of their priority and then in that of the
 that is to be tried again holds back those after it in its chat and no others; one that is
 scheduled holds back nothing before its time. What became of a message is in :mod:`outcomes`.
 
-Locks are taken in the order messages, chats, instance, subscription, events.
+The order of locks is that of :mod:`wavisor.storage.current`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -41,10 +41,12 @@ __all__ = [
     "due",
     "enqueue",
     "enqueue_all",
+    "enqueue_to_several",
     "leave_place",
     "list_sending",
     "next_queued",
     "overview",
+    "room",
     "take_place",
 ]
 
@@ -179,15 +181,48 @@ def enqueue_all(
     instance_id = instance.id if isinstance(instance, InstanceRecord) else instance
     if isinstance(instance, InstanceRecord) and instance.subscription_id != scope.subscription_id:
         raise NotFound("no such instance")
+    return enqueue_to_several(scope, {instance_id: new}, limits=limits)[instance_id]
+
+
+def enqueue_to_several(
+    scope: Scope,
+    by_instance: Mapping[str, Sequence[NewMessage]],
+    *,
+    limits: QueueLimits | None = None,
+    also_hold: str | None = None,
+) -> dict[str, list[MessageRecord]]:
+    """Accept messages to be sent by several instances; all, or none when it raises. A write.
+
+    Args:
+        scope: The tenant.
+        by_instance: The messages of each of its instances, in their order.
+        limits: As for :func:`enqueue`.
+        also_hold: An instance whose row the transaction is to change afterwards.
+
+    Raises:
+        StorageError: As :func:`enqueue` does; what was written is to be rolled back.
+    """
+    ids = sorted(by_instance)
     try:
-        rows = [_insert(scope, instance_id, message) for message in new]
-        _touch_chats(scope, instance_id, rows)
+        rows = {one: [_insert(scope, one, message) for message in by_instance[one]] for one in ids}
+        for one in ids:
+            _touch_chats(scope, one, rows[one])
     except peewee.IntegrityError:
         # A foreign key: the instance, or the file, was deleted meanwhile.
         raise NotFound("no such instance or file") from None
-    take_place(scope, instance_id, limits or QueueLimits(), by=len(rows))
-    quotas.count_messages(scope, len(rows))
-    return [counted(message_record(row)) for row in rows]
+    for one in sorted({*ids, *([] if also_hold is None else [also_hold])}):
+        if one in rows:
+            take_place(scope, one, limits or QueueLimits(), by=len(rows[one]))
+        else:
+            mine = scope.select(Instance, Instance.id).where(Instance.id == one)
+            list(current.lock_rows(mine, referable=True))
+    quotas.count_messages(scope, sum(map(len, rows.values())))
+    return {one: [counted(message_record(row)) for row in rows[one]] for one in ids}
+
+
+def room(scope: Scope, limits: QueueLimits) -> int:
+    """Return how many more messages may wait in the tenant's queues, as of now."""
+    return limits.subscription - (_PLACES.one(scope=scope.subscription_id).queued or 0)
 
 
 def _insert(scope: Scope, instance_id: str, message: NewMessage) -> Any:

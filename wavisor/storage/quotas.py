@@ -28,6 +28,7 @@ __all__ = [
     "get",
     "is_good_key",
     "lock_subscription",
+    "messages_left",
     "require_room",
     "retention_days",
     "use",
@@ -123,6 +124,19 @@ def count_messages(scope: Scope, by: int = 1) -> None:
         raise LimitReached(Tier(row.tier), Resource.MESSAGES_PER_DAY, limit, seconds=wait)
 
 
+def messages_left(scope: Scope) -> int | None:
+    """Return how many more messages the tenant may have accepted today; None for any number.
+
+    Raises:
+        NotFound: The subscription is gone.
+    """
+    row = _GET.one(id=scope.subscription_id)
+    if row is None:
+        raise NotFound("no such subscription")
+    limit = limits_of(subscription_record(row)).messages_per_day
+    return None if limit is None else max(0, limit - _used_today(row))
+
+
 class _Counted:
     """The little of a subscription that a count returns."""
 
@@ -159,9 +173,13 @@ def use(scope: Scope) -> UseRecord:
             Resource.INSTANCES: scope.select(Instance, Instance.id).count(),
             Resource.WEBHOOKS: scope.select(WebhookEndpoint, WebhookEndpoint.id).count(),
             Resource.KEYS: scope.select(ApiKey, ApiKey.id).where(is_good_key(now)).count(),
-            Resource.MESSAGES_PER_DAY: (row.messages_today if row.messages_day == _day(now) else 0),
+            Resource.MESSAGES_PER_DAY: _used_today(row),
         },
     )
+
+
+def _used_today(row: Any) -> int:
+    return int(row.messages_today) if row.messages_day == _day(current.now()) else 0
 
 
 def _day(now: datetime) -> str:

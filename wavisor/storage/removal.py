@@ -90,7 +90,7 @@ def _mend_chats(gone: Iterable[Any]) -> None:
     by_chat: dict[tuple[str, str], list[Any]] = defaultdict(list)
     for row in gone:
         by_chat[row.instance_id, row.chat].append(row)
-    for (instance_id, jid), rows in by_chat.items():
+    for (instance_id, jid), rows in sorted(by_chat.items()):
         mine = (Chat.instance == instance_id) & (Chat.jid == jid)
         unread = sum(map(_was_unread, rows))
         if unread:

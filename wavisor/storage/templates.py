@@ -7,9 +7,9 @@ from typing import Any
 import peewee
 
 from wavisor.ids import Kind, new_id
-from wavisor.storage import current
+from wavisor.storage import current, quotas
 from wavisor.storage.errors import Conflict, NotFound, TooMany
-from wavisor.storage.models import Subscription, Template, TemplateVersion
+from wavisor.storage.models import Template, TemplateVersion
 from wavisor.storage.records import Page
 from wavisor.storage.scope import Scope
 from wavisor.storage.template_records import NewTemplateVersion, TemplateRecord
@@ -30,11 +30,7 @@ def create(
         TooMany: It has :data:`TEMPLATE_LIMIT` already.
         NotFound: The subscription is gone.
     """
-    locked = current.lock_rows(
-        Subscription.select(Subscription.id).where(Subscription.id == scope.subscription_id)
-    ).get_or_none()
-    if locked is None:
-        raise NotFound("no such subscription")
+    quotas.lock_subscription(scope)
     if scope.select(Template, Template.id).count() >= TEMPLATE_LIMIT:
         raise TooMany("templates", TEMPLATE_LIMIT)
     _check_name(scope, name)

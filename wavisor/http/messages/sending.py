@@ -161,13 +161,28 @@ def queue_drafts(
     Raises:
         StorageError: as ``messages.enqueue_all`` does.
     """
-    files = [_note_file(scope, draft) for draft in drafts]
+    files = _note_files(scope, drafts)
     new = [
         _new_message(draft, draft.media_id if file is None else file.id)
         for draft, file in zip(drafts, files, strict=True)
     ]
     records = messages.enqueue_all(scope, instance, new, limits=limits)
     return [replace(record, file=file) for record, file in zip(records, files, strict=True)]
+
+
+def _note_files(scope: Scope, drafts: Sequence[Draft]) -> list[MediaRecord | None]:
+    """Note the files of messages, in the order in which files are locked."""
+
+    def content(index: int) -> str:
+        draft = drafts[index]
+        if draft.keepsake is not None:
+            return draft.keepsake.stored.sha256
+        return "" if draft.file is None else draft.file.sha256 or ""
+
+    files = {
+        index: _note_file(scope, drafts[index]) for index in sorted(range(len(drafts)), key=content)
+    }
+    return [files[index] for index in range(len(drafts))]
 
 
 def _note_file(scope: Scope, draft: Draft) -> MediaRecord | None:
