@@ -34,7 +34,7 @@ from wavisor.actors.supervisor import (
     Strategy,
     run_root,
 )
-from wavisor.domain import IgnoredChat, InstanceStatus, Reason
+from wavisor.domain import IgnoredChat, InstanceStatus, Reason, WantedState
 from wavisor.media import MediaStore
 from wavisor.storage import (
     AuditFilter,
@@ -53,12 +53,16 @@ TIMEOUT = 60.0
 
 class CountingObserver(SilentInstanceObserver):
     def __init__(self) -> None:
+        self.statuses: dict[str, tuple[InstanceStatus, WantedState]] = {}
         self.drops: list[Reason] = []
         self.reconnects: list[float] = []
         self.qr_shown = 0
         self.qr_limits = 0
         self.exits: list[int | None] = []
         self.ignored: list[IgnoredChat] = []
+
+    def on_status(self, instance_id: str, status: InstanceStatus, wanted: WantedState) -> None:
+        self.statuses[instance_id] = (status, wanted)
 
     def on_drop(self, instance_id: str, reason: Reason) -> None:
         self.drops.append(reason)

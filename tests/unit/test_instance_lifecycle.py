@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.instance_lab import InstanceLab, instance_lab
+from wavisor.actors.ask import ask_sync
 from wavisor.actors.errors import ActorDeadError
 from wavisor.actors.instance.messages import (
     CommandForbiddenError,
@@ -21,7 +23,9 @@ from wavisor.actors.instance.messages import (
     SettingsChanged,
 )
 from wavisor.actors.instance.state import state_without_actor
+from wavisor.actors.supervisor import RestartChild
 from wavisor.domain import InstanceCommand, InstanceStatus, Reason, WantedState
+from wavisor.storage import EventRecord
 from wavisor.whatsapp.commands import Command, Probe
 from wavisor.whatsapp.commands import Logout as LogoutCommand
 from wavisor.whatsapp.events import (
@@ -734,6 +738,40 @@ def test_a_crash_of_the_actor_is_a_drop_like_any_other(tmp_path: Path) -> None:
             ("connecting", "actor_restarted"),
             ("connected", "logged_in"),
         ]
+
+
+def test_an_instance_whose_actor_keeps_crashing_fails_alone_until_it_is_connected_again(
+    lab: InstanceLab,
+) -> None:
+    instance, sibling = lab.create("one"), lab.create("two")
+    lab.link(instance)
+    untouched = lab.link(sibling)
+    failed = threading.Event()
+
+    def hear(record: EventRecord) -> None:
+        if record.data.get("new") == "failed":
+            failed.set()
+
+    lab.hub.subscribe(hear)
+    for _ in range(lab.policy.crash_budget.max_restarts):
+        crashed = lab.ref(instance)
+        crashed.tell(SettingsChanged(None))  # type: ignore[arg-type]
+        lab.wait_for_actor(instance, other_than=crashed)
+    lab.ref(instance).tell(SettingsChanged(None))  # type: ignore[arg-type]
+    assert failed.wait(60)
+    row = lab.row(instance)
+    assert (row.status, row.desired) == (InstanceStatus.FAILED, WantedState.CONNECTED)
+    assert row.last_error["reason"] == "restart_budget_spent"
+    assert "Error" not in row.last_error["detail"]  # the exception is for the operator
+    assert "Error" in lab.audit_of(instance)[0].after["detail"]
+    assert lab.observer.statuses[instance] == (InstanceStatus.FAILED, WantedState.CONNECTED)
+    assert untouched.alive
+    assert lab.look(sibling).status is InstanceStatus.CONNECTED
+    supervisor = lab.environment.directory.find("instances")
+    ask_sync(supervisor, RestartChild(instance), 60)
+    assert lab.look(instance).status is InstanceStatus.FAILED, "only `connect` leaves it"
+    lab.connect(instance).connect()
+    assert lab.look(instance).status is InstanceStatus.CONNECTED
 
 
 @pytest.mark.parametrize(

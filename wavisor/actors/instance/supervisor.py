@@ -11,7 +11,7 @@ from wavisor.actors.ask import tell
 from wavisor.actors.instance import payloads
 from wavisor.actors.instance.actor import InstanceActor, InstanceServices
 from wavisor.actors.instance.messages import LastError
-from wavisor.actors.instance.state import state_of
+from wavisor.actors.instance.state import InstanceState, state_of
 from wavisor.actors.supervisor import (
     Backoff,
     ChildContext,
@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 INSTANCE_KIND = "instance"
 
 _STARTUP_READ_TIMEOUT = 30.0
+
+_CRASHED = "the part of the gateway that runs this instance crashed again and again"
 
 _RESTORE_SPREAD_LIMIT = 10.0
 """Seconds within which all instances have begun to come back, however many there are."""
@@ -94,19 +96,27 @@ class InstanceSupervisor(DynamicSupervisor):
         now = self._env.clock.now()
         future = self._services.database.write(_fail_instance, instance_id, str(reason), now)
 
-        def publish(done: object) -> None:
+        def tell_others(done: object) -> None:
             try:
-                self._services.publish(tuple(future.result(timeout=0)))
+                failed = future.result(timeout=0)
             except Exception:
                 log.exception("could not write that an instance failed", instance=instance_id)
+                return
+            if failed is not None:
+                state, records = failed
+                self._services.observer.on_status(instance_id, state.status, state.expected)
+                self._services.publish(tuple(records))
 
-        future.add_done_callback(publish)
+        future.add_done_callback(tell_others)
 
 
-def _fail_instance(instance_id: str, detail: str, now: datetime) -> list[EventRecord]:
+def _fail_instance(
+    instance_id: str, cause: str, now: datetime
+) -> tuple[InstanceState, list[EventRecord]] | None:
+    """Write the failure; return the state that follows and the events, None where it is gone."""
     record = instances.find(instance_id)
     if record is None:
-        return []
+        return None
     state = state_of(record)
     old, since = state.status, format_time(state.status_changed_at)
     failed = replace(
@@ -114,9 +124,9 @@ def _fail_instance(instance_id: str, detail: str, now: datetime) -> list[EventRe
         status=InstanceStatus.FAILED,
         reason=Reason.RESTART_BUDGET_SPENT,
         status_changed_at=now,
-        last_error=LastError(Reason.RESTART_BUDGET_SPENT, detail, now),
+        last_error=LastError(Reason.RESTART_BUDGET_SPENT, _CRASHED, now),
     )
-    return instances.record_transition(
+    records = instances.record_transition(
         instance_id,
         {
             "status": failed.status,
@@ -135,6 +145,7 @@ def _fail_instance(instance_id: str, detail: str, now: datetime) -> list[EventRe
             actor_kind="system",
             target=instance_id,
             before={"status": old.value},
-            after={"status": failed.status.value, "detail": detail},
+            after={"status": failed.status.value, "detail": cause},
         ),
     )
+    return failed, records
