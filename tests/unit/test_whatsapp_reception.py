@@ -53,6 +53,15 @@ def content_of(pb: Any, raw: Any, **fields: Any) -> InboundContent:
     return told(received(pb, raw, **fields)).content
 
 
+@pytest.mark.parametrize("own", ["1@lid", "15550001@s.whatsapp.net"])
+def test_an_own_message_of_the_phone_is_told_with_both_addresses_of_the_account(
+    pb: Any, own: str
+) -> None:
+    event = told(message(pb, source(pb, sender=own, from_me=True), conversation="hi"))
+    assert event.from_me
+    assert event.sender == Person(jid=own, lid="1@lid", phone="+15550001")
+
+
 def test_a_plain_text_is_told_with_both_addresses_of_its_sender(pb: Any) -> None:
     where = source(pb, sender_alt="15550100:5@s.whatsapp.net")
     event = told(message(pb, where, conversation="hi"))
@@ -70,7 +79,7 @@ def test_an_own_message_names_its_recipient(pb: Any) -> None:
     )
     event = told(message(pb, where, conversation="hi"))
     assert event.chat == Person(jid="200@lid", lid="200@lid", phone="+15550200")
-    assert event.sender == Person(jid="1@lid", lid="1@lid")
+    assert event.sender == Person(jid="1@lid", lid="1@lid", phone="+15550001")
     assert event.from_me
 
 

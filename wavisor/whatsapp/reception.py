@@ -186,12 +186,22 @@ class Reception:
             return person(source.Sender, source.SenderAlt) if source.IsGroup else None
         return person_of_text(key.participant) if key.participant else None
 
+    def _sender(self, source: Any) -> Person:
+        sender = person(source.Sender, source.SenderAlt)
+        if not source.IsFromMe:
+            return sender
+        # WhatsApp names the account itself by one address only.
+        mine = [person_of_text(jid) for jid in self._own_addresses()]
+        lid = next((one.lid for one in mine if one.lid), sender.lid)
+        phone = next((one.phone for one in mine if one.phone), sender.phone)
+        return Person(jid=sender.jid, lid=lid, phone=phone)
+
     def _where(self, info: Any) -> dict[str, Any]:
         source = info.MessageSource
         return {
             "instance": self._instance,
             "chat": _chat(source),
-            "sender": person(source.Sender, source.SenderAlt),
+            "sender": self._sender(source),
             "from_me": source.IsFromMe,
             "is_group": source.Chat.Server == GROUP_SERVER,
             "timestamp": _moment(info.Timestamp),
