@@ -164,6 +164,14 @@ def test_quiet_hours_follow_the_time_zone_through_the_change_of_the_clocks() -> 
     assert pacing.clearance().anybody == datetime(2026, 3, 29, 5, 0, tzinfo=UTC)
 
 
+@pytest.mark.parametrize(("now", "free"), [("00:15", "00:30"), ("01:15", "01:30")])
+def test_quiet_hours_hold_in_both_of_the_hours_that_come_twice(now: str, free: str) -> None:
+    # On 25 October 2026 Berlin goes from UTC+2 to UTC+1 at 01:00 UTC: 02:15 is at both times.
+    clock = ManualClock(datetime.fromisoformat(f"2026-10-25T{now}:00+00:00"))
+    pacing = pacer(clock, quiet_hours={"start": "22:00", "end": "02:30"}, time_zone="Europe/Berlin")
+    assert pacing.clearance().anybody == datetime.fromisoformat(f"2026-10-25T{free}:00+00:00")
+
+
 def test_limit_of_the_day_and_quiet_hours_add_up(clock: ManualClock) -> None:
     pacing = pacer(clock, messages_per_day=1, quiet_hours={"start": "22:00", "end": "07:00"})
     pacing.on_handed_over(new_contact=False)

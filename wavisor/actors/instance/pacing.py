@@ -158,7 +158,9 @@ class Pacer:
         day = local.date()
         if local.time() >= quiet.end:
             day += timedelta(days=1)
-        return max(at, datetime.combine(day, quiet.end, self._settings.zone))
+        # Where the clock goes back an hour comes twice, and its end with it.
+        end = quiet.end.replace(fold=local.fold)
+        return max(at, datetime.combine(day, end, self._settings.zone))
 
 
 def _within(quiet: QuietHours, at: time_of_day) -> bool:
