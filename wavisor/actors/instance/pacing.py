@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 
 from wavisor.actors.instance.queue_settings import PacingSettings, QuietHours
@@ -142,10 +142,9 @@ class Pacer:
             self._day, self._sent, self._reached = today, 0, 0
 
     def _tomorrow(self) -> datetime:
-        local = self.day_began()
-        return datetime.combine(
-            local.date() + timedelta(days=1), time_of_day.min, self._settings.zone
-        )
+        tomorrow = self.day_began().date() + timedelta(days=1)
+        # In UTC: times of one zone are compared by their digits, twice the same though they be.
+        return datetime.combine(tomorrow, time_of_day.min, self._settings.zone).astimezone(UTC)
 
     def _awake(self, at: datetime) -> datetime:
         """Return the first time at or after ``at`` that is outside of the quiet hours."""
@@ -160,7 +159,7 @@ class Pacer:
             day += timedelta(days=1)
         # Where the clock goes back an hour comes twice, and its end with it.
         end = quiet.end.replace(fold=local.fold)
-        return max(at, datetime.combine(day, end, self._settings.zone))
+        return max(at, datetime.combine(day, end, self._settings.zone).astimezone(UTC))
 
 
 def _within(quiet: QuietHours, at: time_of_day) -> bool:
