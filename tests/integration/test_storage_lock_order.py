@@ -81,8 +81,12 @@ def meet(database: Database, first: Step, then: Step, other: Step) -> None:
     runs: Counter[str] = Counter()
     held, may_go_on = threading.Event(), threading.Event()
 
+    def patiently() -> None:
+        current.current_database().execute_sql("SET LOCAL lock_timeout = '25s'")
+
     def one() -> None:
         runs["one"] += 1
+        patiently()
         first()
         held.set()
         assert may_go_on.wait(WAIT)
@@ -90,6 +94,7 @@ def meet(database: Database, first: Step, then: Step, other: Step) -> None:
 
     def another() -> None:
         runs["another"] += 1
+        patiently()
         other()
 
     slow = database.write(one)

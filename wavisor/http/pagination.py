@@ -8,7 +8,7 @@ import binascii
 from wavisor.http.problems import VALIDATION_FAILED, FieldProblem, ProblemError
 from wavisor.ids import Kind, normalise_id
 
-__all__ = ["decode_cursor", "encode_cursor"]
+__all__ = ["decode_cursor", "encode_cursor", "no_cursor", "pack", "unpack"]
 
 _VERSION = "1:"
 
@@ -17,7 +17,7 @@ def encode_cursor(identifier: str | None) -> str | None:
     """Return the cursor for what follows the item with this id; None for None, the end."""
     if identifier is None:
         return None
-    return base64.urlsafe_b64encode((_VERSION + identifier).encode()).decode().rstrip("=")
+    return pack(_VERSION + identifier)
 
 
 def decode_cursor(cursor: str | None, kind: Kind) -> str | None:
@@ -28,15 +28,28 @@ def decode_cursor(cursor: str | None, kind: Kind) -> str | None:
     """
     if cursor is None:
         return None
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        text = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
-    except (binascii.Error, ValueError):
-        text = ""
+    text = unpack(cursor)
     identifier = normalise_id(text.removeprefix(_VERSION), kind)
     if identifier is None or not text.startswith(_VERSION):
-        raise ProblemError(
-            VALIDATION_FAILED,
-            errors=[FieldProblem(detail="is no cursor of this list", parameter="cursor")],
-        )
+        raise no_cursor()
     return identifier
+
+
+def pack(text: str) -> str:
+    """Return the cursor that stands for a text in ASCII."""
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def unpack(cursor: str) -> str:
+    """Return the text that a cursor stands for; an empty one for what is no cursor at all."""
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        return base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
+    except (binascii.Error, ValueError):
+        return ""
+
+
+def no_cursor() -> ProblemError:
+    """Return the problem of a cursor that is none of the list that was asked for (422)."""
+    wrong = FieldProblem(detail="is no cursor of this list", parameter="cursor")
+    return ProblemError(VALIDATION_FAILED, errors=[wrong])

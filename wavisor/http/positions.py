@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 
-from wavisor.http.problems import VALIDATION_FAILED, FieldProblem, ProblemError
+from wavisor.http.pagination import no_cursor, pack, unpack
 
 __all__ = ["decode_position", "encode_position"]
 
@@ -18,7 +16,7 @@ def encode_position(number: str | None) -> str | None:
     """Return the cursor for what follows the item with this number; None for None, the end."""
     if number is None:
         return None
-    return base64.urlsafe_b64encode(f"n:{number}".encode()).decode().rstrip("=")
+    return pack(f"n:{number}")
 
 
 def decode_position(cursor: str | None, *, in_time: bool = False) -> str | None:
@@ -33,15 +31,7 @@ def decode_position(cursor: str | None, *, in_time: bool = False) -> str | None:
     """
     if cursor is None:
         return None
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        text = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
-    except (binascii.Error, ValueError):
-        text = ""
-    match = (_PLACE if in_time else _FORM).match(text)
+    match = (_PLACE if in_time else _FORM).match(unpack(cursor))
     if match is None:
-        raise ProblemError(
-            VALIDATION_FAILED,
-            errors=[FieldProblem(detail="is no cursor of this list", parameter="cursor")],
-        )
+        raise no_cursor()
     return match.group(1)

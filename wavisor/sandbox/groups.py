@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -158,23 +158,21 @@ class Group:
 
     def remove(self, author: Account, accounts: Iterable[Account]) -> list[MemberChange]:
         """Remove people; who is not in has code 404. Raises GroupRefusalError."""
-        self.require_admin(author)
-        changes = []
-        for account in accounts:
-            if account.phone not in self.members:
-                changes.append(MemberChange(account, NOT_FOUND))
-            elif self.members[account.phone] == "superadmin":
-                changes.append(MemberChange(account, NOT_ACCEPTABLE))
-            else:
-                del self.members[account.phone]
-                self.version += 1
-                changes.append(MemberChange(account))
-        return changes
+        return self._change(author, accounts, self.members.__delitem__)
 
     def set_role(
         self, author: Account, accounts: Iterable[Account], role: Role
     ) -> list[MemberChange]:
         """Make people admins, or admins ordinary members. Raises GroupRefusalError."""
+
+        def give(phone: str) -> None:
+            self.members[phone] = role
+
+        return self._change(author, accounts, give)
+
+    def _change(
+        self, author: Account, accounts: Iterable[Account], change: Callable[[str], None]
+    ) -> list[MemberChange]:
         self.require_admin(author)
         changes = []
         for account in accounts:
@@ -183,7 +181,7 @@ class Group:
             elif self.members[account.phone] == "superadmin":
                 changes.append(MemberChange(account, NOT_ACCEPTABLE))
             else:
-                self.members[account.phone] = role
+                change(account.phone)
                 self.version += 1
                 changes.append(MemberChange(account))
         return changes

@@ -12,14 +12,12 @@ from typing import Any
 
 import peewee
 
-from wavisor.domain import MessageDirection, MessageStatus
-from wavisor.ids import Kind, new_id
+from wavisor.domain import MessageStatus
 from wavisor.storage import chat_addresses, current, downloads
 from wavisor.storage.errors import NotFound
+from wavisor.storage.inbound import insert_incoming
 from wavisor.storage.message_records import HistoryBatch, HistoryIntake, InboundMessage, Party
 from wavisor.storage.models import Chat, Instance, Message
-from wavisor.storage.prepared import insert_new
-from wavisor.storage.rows import history_line
 from wavisor.storage.scope import Scope
 
 __all__ = ["receive_history"]
@@ -48,7 +46,7 @@ def receive_history(scope: Scope, instance_id: str, batch: HistoryBatch) -> Hist
     # The oldest first, so that positions grow with time where times are equal.
     for message in reversed(batch.messages):
         if (message.whatsapp_id, message.from_me) not in known:
-            row = _insert(instance, chat, message)
+            row = _insert(scope, instance, chat, message)
             if row is not None:
                 known.add((message.whatsapp_id, message.from_me))
                 stored.append((row, message))
@@ -72,36 +70,19 @@ def _known(instance_id: str, chat: str, ids: Collection[str]) -> set[tuple[str, 
     return {(row.whatsapp_id, bool(row.from_me)) for row in rows}
 
 
-def _insert(instance: Any, chat: str, message: InboundMessage) -> Any:
+def _insert(scope: Scope, instance: Any, chat: str, message: InboundMessage) -> Any:
     now = current.now()
-    sender = _sender(instance, message)
-    direction, status = MessageDirection.INBOUND, MessageStatus.RECEIVED
-    if message.from_me:
-        direction, status = MessageDirection.OUTBOUND, message.status or MessageStatus.SENT
-    at = min(message.timestamp, now)
-    return insert_new(
-        Message,
-        id=new_id(Kind.MESSAGE),
-        subscription_id=instance.subscription_id,
-        instance_id=instance.id,
-        direction=direction.value,
-        chat=chat,
-        sender_jid=sender.jid,
-        sender_lid=sender.lid,
-        sender_phone=sender.phone,
-        from_me=message.from_me,
-        kind=message.kind,
-        text=message.text,
-        content=message.content,
-        options=message.options,
-        status=status.value,
-        history=history_line(status, now),
-        whatsapp_id=message.whatsapp_id,
-        quoted_id=message.quoted_id,
+    return insert_incoming(
+        scope,
+        instance.id,
+        chat,
+        _sender(instance, message),
+        message,
+        status=message.status or MessageStatus.SENT,
+        at=now,
         from_history=True,
-        timestamp=message.timestamp,
         # By this lists are ordered, and old messages go.
-        created_at=at,
+        created_at=min(message.timestamp, now),
         read_at=None if message.from_me or message.unread else now,
     )
 

@@ -37,6 +37,7 @@ __all__ = [
     "has_edit",
     "has_response",
     "has_revoke",
+    "insert_incoming",
     "list_responses",
     "receive",
     "respond",
@@ -83,8 +84,17 @@ def receive(scope: Scope, instance_id: str, message: InboundMessage) -> MessageR
     )
     if known is not None:
         return None
-    sender = chat_addresses.address_of(message.sender)
-    row = _insert(scope, instance_id, chat, sender, message)
+    row = insert_incoming(
+        scope,
+        instance_id,
+        chat,
+        chat_addresses.address_of(message.sender),
+        message,
+        # An own one of another device is already sent; its receipts come to this device as well.
+        status=MessageStatus.SENT,
+        at=current.now(),
+        media_id=message.media_id,
+    )
     if row is None:
         return None
     if message.file is not None and message.media_id is None:
@@ -105,14 +115,31 @@ def receive(scope: Scope, instance_id: str, message: InboundMessage) -> MessageR
     return counted(message_record(row))
 
 
-def _insert(
-    scope: Scope, instance_id: str, chat: str, sender: Party, message: InboundMessage
+def insert_incoming(
+    scope: Scope,
+    instance_id: str,
+    chat: str,
+    sender: Party,
+    message: InboundMessage,
+    *,
+    status: MessageStatus,
+    at: datetime,
+    **more: Any,
 ) -> Any:
-    now = current.now()
-    # An own one of another device is already sent; its receipts come to this device as well.
-    direction, status = MessageDirection.INBOUND, MessageStatus.RECEIVED
-    if message.from_me:
-        direction, status = MessageDirection.OUTBOUND, MessageStatus.SENT
+    """Insert the row of a message that WhatsApp told of; None when there is one already. A write.
+
+    Args:
+        scope: The tenant.
+        instance_id: Which of its instances was told.
+        chat: The JID under which its chat is kept.
+        sender: Who wrote it, under the address that is kept.
+        message: The message.
+        status: How far it is, if it is an own one; others' are received.
+        at: When it became known here.
+        **more: Further columns.
+    """
+    direction = MessageDirection.OUTBOUND if message.from_me else MessageDirection.INBOUND
+    reached = status if message.from_me else MessageStatus.RECEIVED
     return insert_new(
         Message,
         id=new_id(Kind.MESSAGE),
@@ -128,13 +155,12 @@ def _insert(
         text=message.text,
         content=message.content,
         options=message.options,
-        media_id=message.media_id,
-        status=status.value,
-        history=history_line(status, now),
+        status=reached.value,
+        history=history_line(reached, at),
         whatsapp_id=message.whatsapp_id,
         quoted_id=message.quoted_id,
         timestamp=message.timestamp,
-        created_at=now,
+        **{"created_at": at, **more},
     )
 
 

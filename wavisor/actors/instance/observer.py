@@ -76,43 +76,5 @@ class InstanceObserver(Protocol):
         ...
 
 
-class SilentInstanceObserver:
-    """Looks away."""
-
-    def on_status(self, instance_id: str, status: InstanceStatus, wanted: WantedState) -> None:
-        """Do nothing."""
-
-    def on_deleted(self, instance_id: str) -> None:
-        """Do nothing."""
-
-    def on_drop(self, instance_id: str, reason: Reason) -> None:
-        """Do nothing."""
-
-    def on_reconnected(self, seconds: float) -> None:
-        """Do nothing."""
-
-    def on_qr_shown(self) -> None:
-        """Do nothing."""
-
-    def on_qr_limit(self) -> None:
-        """Do nothing."""
-
-    def on_paired(self, *, by_code: bool) -> None:
-        """Do nothing."""
-
-    def on_session_started(self, pid: int) -> None:
-        """Do nothing."""
-
-    def on_session_exit(self, pid: int | None, exit_code: int | None) -> None:
-        """Do nothing."""
-
-    def on_message(
-        self, kind: str, direction: MessageDirection, status: MessageStatus | None
-    ) -> None:
-        """Do nothing."""
-
-    def on_send(self, outcome: MessageStatus, reason: str | None, seconds: float | None) -> None:
-        """Do nothing."""
-
-    def on_ignored(self, chat: IgnoredChat) -> None:
-        """Do nothing."""
+class SilentInstanceObserver(InstanceObserver):
+    """Looks away: it does what the protocol's own methods do, nothing."""

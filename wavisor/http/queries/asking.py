@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
 from wavisor.http.auditing import audit_entry
-from wavisor.http.problems import VALIDATION_FAILED, FieldProblem, ProblemError
+from wavisor.http.pagination import no_cursor, pack, unpack
 from wavisor.http.routing import Call
 from wavisor.http.schemas import ApiModel
 from wavisor.storage import audit
@@ -60,7 +58,7 @@ def encode_jid_cursor(jid: str | None) -> str | None:
     """Return the cursor for what follows this JID; None for None, the end."""
     if jid is None:
         return None
-    return base64.urlsafe_b64encode((_VERSION + jid).encode()).decode().rstrip("=")
+    return pack(_VERSION + jid)
 
 
 def decode_jid_cursor(cursor: str | None) -> str | None:
@@ -71,13 +69,8 @@ def decode_jid_cursor(cursor: str | None) -> str | None:
     """
     if cursor is None:
         return None
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        text = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
-    except (binascii.Error, ValueError):
-        text = ""
+    text = unpack(cursor)
     jid = text.removeprefix(_VERSION)
     if not text.startswith(_VERSION) or "@" not in jid or len(jid) > _LONGEST_JID:
-        wrong = FieldProblem(detail="is no cursor of this list", parameter="cursor")
-        raise ProblemError(VALIDATION_FAILED, errors=[wrong])
+        raise no_cursor()
     return jid
