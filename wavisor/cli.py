@@ -12,20 +12,26 @@ import errno
 import importlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from wavisor import __version__
+from wavisor.cli_admin import add_admin_commands
+from wavisor.cli_parts import (
+    EXIT_FAILURE,
+    EXIT_OK,
+    EXIT_USAGE,
+    UsageError,
+    add_command,
+    add_group,
+    load,
+)
 
 if TYPE_CHECKING:
     from wavisor.config import Settings
 
 __all__ = ["EXIT_FAILURE", "EXIT_OK", "EXIT_USAGE", "import_gateway", "main"]
 
-EXIT_OK = 0
-EXIT_FAILURE = 1
-EXIT_USAGE = 2
 _EXIT_INTERRUPTED = 130
 
 _REFUSALS = frozenset(
@@ -38,10 +44,6 @@ _SANDBOX_ERRORS = (
     ("wavisor.sandbox.process", "SandboxStartError"),
     ("wavisor.sandbox.control_calls", "SandboxControlError"),
 )
-
-
-class _UsageError(Exception):
-    """The command was called in a way that cannot work; says why in one sentence."""
 
 
 class _Version(argparse.Action):
@@ -110,8 +112,8 @@ def _parser() -> argparse.ArgumentParser:
         help="TOML file to read instead of wavisor.toml in the current directory",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    serve = _command(commands, "serve", "run the gateway", _serve)
-    demo = _command(commands, "demo", "run the gateway with a local WhatsApp", _demo)
+    serve = add_command(commands, "serve", "run the gateway", _serve)
+    demo = add_command(commands, "demo", "run the gateway with a local WhatsApp", _demo)
     for command in (serve, demo):
         command.add_argument("--host", help="address to listen on (WAVISOR_HOST)")
         command.add_argument("--port", help="port to listen on (WAVISOR_PORT)")
@@ -122,74 +124,18 @@ def _parser() -> argparse.ArgumentParser:
         "--data-dir", metavar="DIR", help="where the demo keeps everything until it ends"
     )
 
-    config = _group(commands, "config", "look at the settings")
-    _command(config, "check", "check the settings and show what is in force", _config_check)
+    config = add_group(commands, "config", "look at the settings")
+    add_command(config, "check", "check the settings and show what is in force", _config_check)
 
-    admin = _group(commands, "admin", "manage the installation")
-    create = _command(
-        admin,
-        "create",
-        "create a platform operator with its subscription",
-        _admin_create,
-        "The password is asked for, or read from standard input; it is never an argument, because "
-        "other users of the machine can see those.",
-    )
-    create.add_argument("--email", required=True, help="address to log in with")
-    create.add_argument("--name", help="name of the subscription; default: the address")
-    create.add_argument(
-        "--password-stdin", action="store_true", help="read the password from standard input"
-    )
-    _command(admin, "subscriptions", "list the subscriptions", _admin_subscriptions)
-    tier = _command(admin, "tier", "give a subscription another tier", _admin_tier)
-    suspend = _command(admin, "suspend", "suspend a subscription", partial(_admin_suspend, True))
-    resume = _command(
-        admin, "resume", "let a suspended subscription go on", partial(_admin_suspend, False)
-    )
-    for command in (tier, suspend, resume):
-        command.add_argument("subscription", metavar="ID", help="its id, such as sub_01K9…")
-    tier.add_argument("tier", choices=["BASIC", "PRO", "MAX"])
+    add_admin_commands(add_group(commands, "admin", "manage the installation"))
     return parser
-
-
-def _group(commands: Any, name: str, text: str) -> Any:
-    parser = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-    return parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-
-
-def _command(
-    commands: Any,
-    name: str,
-    text: str,
-    run: Callable[[argparse.Namespace], int],
-    epilog: str | None = None,
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=text,
-        description=f"{text[0].upper()}{text[1:]}.",
-        epilog=epilog,
-        allow_abbrev=False,
-    )
-    parser.set_defaults(run=run)
-    return parser
-
-
-def _load(arguments: argparse.Namespace) -> Settings:
-    from wavisor.config import load_settings
-
-    given = {
-        name: getattr(arguments, name)
-        for name in ("host", "port", "data_dir")
-        if getattr(arguments, name, None) is not None
-    }
-    return load_settings(toml_file=arguments.config, given=given)
 
 
 def _prepare(arguments: argparse.Namespace) -> Settings:
     """Read the settings and set up the log."""
     from wavisor.config.logging import configure_logging, dump_stacks_on_signal
 
-    settings = _load(arguments)
+    settings = load(arguments)
     configure_logging(settings)
     dump_stacks_on_signal()
     return settings
@@ -226,7 +172,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _config_check(arguments: argparse.Namespace) -> int:
-    settings = _load(arguments)
+    settings = load(arguments)
     values = settings.effective()
     wide = max(len(value.env) for value in values)
     for value in values:
@@ -237,83 +183,6 @@ def _config_check(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _admin_settings(arguments: argparse.Namespace) -> Settings:
-    settings = _load(arguments)
-    from wavisor.config import prepare_data_directory
-    from wavisor.config.logging import configure_logging
-
-    configure_logging(settings)
-    prepare_data_directory(settings)
-    return settings
-
-
-def _admin_subscriptions(arguments: argparse.Namespace) -> int:
-    settings = _admin_settings(arguments)
-    from wavisor.admin import list_subscriptions
-
-    for one in list_subscriptions(settings):
-        record = one.subscription
-        state = "active" if record.suspended_at is None else "suspended"
-        counts = f"{one.users} users  {one.instances} instances"
-        sys.stdout.write(f"{record.id}  {record.tier.value:<5}  {state:<9}  {counts}  ")
-        sys.stdout.write(f"{record.name}\n")
-    return EXIT_OK
-
-
-def _admin_tier(arguments: argparse.Namespace) -> int:
-    settings = _admin_settings(arguments)
-    from wavisor.admin import set_tier
-    from wavisor.domain import Tier
-
-    set_tier(settings, arguments.subscription, Tier(arguments.tier))
-    sys.stdout.write(f"{arguments.subscription} is {arguments.tier} now.\n")
-    return EXIT_OK
-
-
-def _admin_suspend(suspended: bool, arguments: argparse.Namespace) -> int:
-    settings = _admin_settings(arguments)
-    from wavisor.admin import set_suspended
-
-    changed = set_suspended(settings, arguments.subscription, suspended=suspended)
-    state = "suspended" if suspended else "active"
-    adverb = "now" if changed else "already"
-    sys.stdout.write(f"{arguments.subscription} is {state} {adverb}.\n")
-    return EXIT_OK
-
-
-def _admin_create(arguments: argparse.Namespace) -> int:
-    settings = _admin_settings(arguments)
-    password = _read_password(from_stdin=arguments.password_stdin)
-    from wavisor.admin import create_operator
-
-    user_id = create_operator(
-        settings,
-        email=arguments.email,
-        name=arguments.name or arguments.email,
-        password=password,
-    )
-    sys.stdout.write(f"Operator {arguments.email} created ({user_id}).\n")
-    return EXIT_OK
-
-
-def _read_password(*, from_stdin: bool) -> str:
-    if from_stdin or not sys.stdin.isatty():
-        password = sys.stdin.readline().rstrip("\r\n")
-        if not password:
-            raise _UsageError("Standard input holds no password.")
-        return password
-    import getpass
-
-    try:
-        password = getpass.getpass("Password: ")
-        again = getpass.getpass("Once more: ")
-    except EOFError:
-        raise _UsageError("No password was given.") from None
-    if password != again:
-        raise _UsageError("The two passwords differ.")
-    return password
-
-
 def _explain(error: Exception) -> tuple[int, str | None]:
     """Return the exit code and a sentence for people, or None for what nobody foresaw."""
     from wavisor.config import DataDirectoryError, SettingsError
@@ -321,7 +190,7 @@ def _explain(error: Exception) -> tuple[int, str | None]:
     if isinstance(error, SettingsError):
         lines = "\n".join(f"  {problem}" for problem in error.problems)
         return EXIT_USAGE, f"The settings cannot be used:\n{lines}"
-    if isinstance(error, _UsageError):
+    if isinstance(error, UsageError):
         return EXIT_USAGE, str(error)
     if isinstance(error, DataDirectoryError):
         return EXIT_FAILURE, str(error)

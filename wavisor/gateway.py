@@ -27,6 +27,7 @@ from wavisor.actors.instance.start_gate import StartGate
 from wavisor.actors.instance.supervisor import InstanceSupervisor
 from wavisor.actors.instances import SupervisedInstances
 from wavisor.actors.media_upkeep import MediaUpkeep
+from wavisor.actors.removals import REMOVALS, LookForRemovals, Removal, Removals
 from wavisor.actors.supervisor import (
     ChildInfo,
     ChildSpec,
@@ -206,6 +207,25 @@ class Gateway:
             observer=WebhookObserver(),
         )
 
+    def make_removal(self, files: MediaUpkeep) -> Removal:
+        """Return a new run of removals of subscriptions."""
+        return Removal(
+            database=self.database,
+            sessions=self._supervised_instances(),
+            media=self.media,
+            files=files,
+            on_endpoint_gone=self.doorbell.ring,
+        )
+
+    def _supervised_instances(self) -> SupervisedInstances:
+        directory = self.environment.directory
+        return SupervisedInstances(directory, _INSTANCES, self.instances, self.clock)
+
+    def _look_for_removals(self) -> None:
+        removals = self.environment.directory.find(REMOVALS)
+        if removals is not None:
+            tell(removals, LookForRemovals())
+
     def make_server(self) -> HttpServer:
         """Return a new HTTP server on the configured address."""
         if self.server is not None:
@@ -215,9 +235,7 @@ class Gateway:
         services = Services(
             settings=self.settings,
             database=self.database,
-            instances=SupervisedInstances(
-                self.environment.directory, _INSTANCES, self.instances, self.clock
-            ),
+            instances=self._supervised_instances(),
             subscribe=self.hub.subscribe,
             clock=self.clock,
             media=self.media,
@@ -225,6 +243,7 @@ class Gateway:
             queue_limits=self.instances.queue_limits,
             tree=self.tree,
             webhooks_changed=self.doorbell.ring,
+            removals_wanted=self._look_for_removals,
         )
         return HttpServer(make_application(services), self.settings.host, self.settings.port)
 
@@ -285,6 +304,10 @@ class Gateway:
             ChildSpec(
                 id=SUSPENSIONS,
                 start=lambda context: Suspensions(context, self.database, _INSTANCES),
+            ),
+            ChildSpec(
+                id=REMOVALS,
+                start=lambda context: Removals(context, loop, lambda: self.make_removal(files)),
             ),
             ChildSpec(
                 id="http",

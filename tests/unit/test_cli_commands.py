@@ -24,7 +24,7 @@ from wavisor.config import Settings, SettingsError
 from wavisor.domain import RegistrationMode, Role
 from wavisor.http.server import AddressInUseError
 from wavisor.sandbox.process import SandboxStartError
-from wavisor.storage import AuditFilter, Database, SchemaTooNew, accounts, audit
+from wavisor.storage import AuditFilter, Database, SchemaTooNew, Scope, accounts, audit, instances
 from wavisor.storage.migration import migrate
 from wavisor.whatsapp.port import SessionError
 
@@ -463,6 +463,112 @@ def test_subscriptions_are_listed_changed_and_suspended(
     ]
     changed = entries[-2]
     assert (changed.before, changed.after) == ({"tier": "BASIC"}, {"tier": "MAX"})
+
+
+def only_subscription(capsys: pytest.CaptureFixture[str]) -> str:
+    capsys.readouterr()
+    assert admin("subscriptions") == 0
+    return capsys.readouterr().out.split()[0]
+
+
+def test_limits_are_given_and_taken_back(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], quick_hashes: None
+) -> None:
+    assert create(monkeypatch, "a long password\n") == 0
+    identifier = only_subscription(capsys)
+    assert admin("limit", identifier, "instances=7", "webhooks=none") == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert {"instances=7", "webhooks=none", "keys=20"} <= set(shown)
+    assert admin("limit", identifier, "instances=tier") == 0
+    assert {"instances=5", "webhooks=none"} <= set(capsys.readouterr().out.splitlines())
+    account, entries = stored(Settings().data_dir, "ops@example.com")
+    assert account.subscription.overrides == {"webhooks": None}
+    assert (entries[0].before, entries[0].after) == (
+        {"overrides": {"instances": 7, "webhooks": None}},
+        {"overrides": {"webhooks": None}},
+    )
+    for wrong, code in (("instances", 2), ("instances=many", 2), ("nothing=1", 1)):
+        assert admin("limit", identifier, wrong) == code
+        assert capsys.readouterr().err.startswith("wavisor: ")
+
+
+def test_users_instances_and_the_trail_are_listed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], quick_hashes: None
+) -> None:
+    assert create(monkeypatch, "a long password\n") == 0
+    identifier = only_subscription(capsys)
+    database = Database(f"sqlite:///{Settings().data_dir}/wavisor.db", clock=ManualClock())
+    database.open()
+    made = database.write_wait(instances.create, Scope(identifier), name="Shop")
+    assert database.close()
+    for more in ([], ["--subscription", identifier]):
+        assert admin("users", *more) == 0
+        (line,) = capsys.readouterr().out.splitlines()
+        assert line.split()[1:] == [identifier, "OWNER", "operator", "ops@example.com"]
+        assert admin("instances", *more) == 0
+        (line,) = capsys.readouterr().out.splitlines()
+        assert line.split() == [made.id, identifier, "disconnected", "Shop"]
+    assert admin("audit", "--subscription", identifier, "--action", "account.*") == 0
+    head, entry = capsys.readouterr().out.splitlines()
+    assert head.startswith("id,at,subscriptionId")
+    assert "account.operator_created" in entry
+    assert admin("users", "--subscription", "nobody") == 1
+    assert admin("audit", "--limit", "0") == 2
+
+
+def test_a_forgotten_password_is_set(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], quick_hashes: None
+) -> None:
+    assert create(monkeypatch, "a long password\n") == 0
+    before, _ = stored(Settings().data_dir, "ops@example.com")
+
+    def set_password(email: str, typed: str) -> int:
+        monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+        return admin("password", "--email", email, "--password-stdin")
+
+    assert set_password("OPS@example.com", "another password\n") == 0
+    after, entries = stored(Settings().data_dir, "ops@example.com")
+    assert after.user.password_hash != before.user.password_hash
+    assert after.user.token_version == before.user.token_version + 1  # all sessions are over
+    assert (entries[0].action, entries[0].target) == ("account.password_set", after.user.id)
+    assert set_password("nobody@example.com", "another password\n") == 1
+    assert "No account has the address nobody@example.com." in capsys.readouterr().err
+    assert set_password("ops@example.com", "short\n") == 1
+    assert "short\n" not in capsys.readouterr().err
+
+
+def test_a_subscription_is_marked_to_be_deleted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], quick_hashes: None
+) -> None:
+    assert create(monkeypatch, "a long password\n") == 0
+    identifier = only_subscription(capsys)
+    assert admin("delete", identifier) == 2
+    assert "say --yes" in capsys.readouterr().err
+    assert admin("delete", identifier, "--yes") == 1
+    assert "the last operator of the platform belongs to it" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin", io.StringIO("a long password\n"))
+    other = ["admin", "create", "--email", "other@example.com", "--password-stdin"]
+    assert cli.main(other) == 0
+    capsys.readouterr()
+
+    terminal = io.StringIO("something else\n")
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr("sys.stdin", terminal)
+    assert admin("delete", identifier) == 2
+    assert "nothing was deleted" in capsys.readouterr().err
+    terminal = io.StringIO(f"{identifier.upper()}\n")
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr("sys.stdin", terminal)
+    assert admin("delete", identifier) == 0
+    assert admin("delete", identifier, "--yes") == 0
+    assert "is being deleted already" in capsys.readouterr().out
+    assert admin("subscriptions") == 0
+    assert capsys.readouterr().out.split()[:3] == [identifier, "BASIC", "deleting"]
+    assert admin("resume", identifier) == 1
+    assert "is being deleted" in capsys.readouterr().err
+    account, entries = stored(Settings().data_dir, "ops@example.com")
+    assert account.subscription.deleted_at is not None
+    assert [one.action for one in entries].count("subscription.delete") == 1
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ class MediaUpkeep:
         total = 0
         while True:
             gone = self._database.write_wait(partial(purge, limit=_PORTION), timeout=_TIMEOUT)
-            self._remove({one.path for one in gone if one.path is not None})
+            self.remove_unnamed({one.path for one in gone if one.path is not None})
             total += len(gone)
             if len(gone) < _PORTION:
                 return total
@@ -106,13 +106,20 @@ class MediaUpkeep:
         removed = 0
         for _ in range(_PORTIONS):
             paths = self._store.list_files(self._seen, _PORTION)
-            removed += self._remove(paths)
+            removed += self.remove_unnamed(paths)
             self._seen = paths[-1] if len(paths) == _PORTION else ""
             if not self._seen:
                 break
         return removed
 
-    def _remove(self, paths: Iterable[str]) -> int:
+    def remove_unnamed(self, paths: Iterable[str]) -> int:
+        """Remove those of some files that no row names; return how many. For any thread.
+
+        What was stored within the last hour stays for a later round.
+
+        Raises:
+            StorageError: the database is busy; a later round finds them.
+        """
         looked_at = set(paths)
         if not looked_at:
             return 0

@@ -44,3 +44,5 @@ class Services:
     """Gives the supervision tree as it is now; None where there is none."""
     webhooks_changed: Callable[[str | None], None] = field(default=lambda _: None)
     """To be told which webhook was changed, or has something to be delivered."""
+    removals_wanted: Callable[[], None] = field(default=lambda: None)
+    """To be told that a subscription is to be removed."""

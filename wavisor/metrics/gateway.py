@@ -42,6 +42,7 @@ ACTOR_KINDS = (
     "instances",
     "instance",
     "campaigns",
+    "removals",
     "suspensions",
     "http",
 )

@@ -10,11 +10,13 @@ from wavisor.limits import Resource
 __all__ = [
     "AboveOwnRole",
     "AlreadyMember",
+    "BeingDeleted",
     "ClaimLost",
     "Conflict",
     "DatabaseBusy",
     "DatabaseUnavailable",
     "EmailTaken",
+    "HasOperator",
     "InvitationInvalid",
     "KeyLimitReached",
     "KeyRevoked",
@@ -91,6 +93,14 @@ class LimitReached(StorageError):
         self.resource = resource
         self.limit = limit
         self.seconds = seconds
+
+
+class BeingDeleted(StorageError):
+    """A subscription is being removed, which cannot be taken back."""
+
+
+class HasOperator(StorageError):
+    """A subscription cannot be removed because of an operator of the platform; says why."""
 
 
 class AlreadyMember(Conflict):

@@ -13,7 +13,7 @@ import peewee
 
 from wavisor.domain import InstanceStatus, Role, Tier
 from wavisor.storage import current
-from wavisor.storage.errors import NotFound
+from wavisor.storage.errors import BeingDeleted, NotFound
 from wavisor.storage.models import Instance, Subscription, User
 from wavisor.storage.records import InstanceRecord, Page, SubscriptionRecord
 from wavisor.storage.rows import instance_record, subscription_record
@@ -114,9 +114,15 @@ def set_suspended(subscription_id: str, *, suspended: bool) -> bool:
 
     Raises:
         NotFound: There is no such subscription.
+        BeingDeleted: It is being removed, and will not go on.
     """
-    if not Subscription.select().where(Subscription.id == subscription_id).exists():
+    row = current.lock_rows(
+        Subscription.select().where(Subscription.id == subscription_id), referable=True
+    ).get_or_none()
+    if row is None:
         raise NotFound("no such subscription")
+    if row.deleted_at is not None and not suspended:
+        raise BeingDeleted("the subscription is being deleted")
     at = current.now() if suspended else None
     changed = (
         Subscription.update(suspended_at=at)

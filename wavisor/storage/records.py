@@ -52,6 +52,8 @@ class SubscriptionRecord:
     suspended_at: datetime | None
     overrides: dict[str, Any] | None = None
     """Limits other than its tier's, by name; :func:`wavisor.limits.limits_of` reads them."""
+    deleted_at: datetime | None = None
+    """Since when it is being removed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,7 @@ def subscription_record(row: Any) -> SubscriptionRecord:
         created_at=row.created_at,
         suspended_at=row.suspended_at,
         overrides=row.overrides,
+        deleted_at=row.deleted_at,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from wavisor.http.tables import CSV_TYPE, csv_table
 from wavisor.ids import Kind
 from wavisor.storage import AuditFilter, AuditRecord, audit
 
-__all__ = ["router"]
+__all__ = ["audit_table", "router"]
 
 router = Router("audit", "Who did what. Entries are only ever added, and go by their age alone.")
 
@@ -94,7 +95,7 @@ async def _list(call: Call[Any, Any], query: AuditQuery, subscription_id: str | 
         if after is not None:
             headers["X-Next-Cursor"] = after
         # Ten thousand lines take long enough for others to notice.
-        table = await asyncio.to_thread(_table, records)
+        table = await asyncio.to_thread(audit_table, records)
         return Reply(table, headers=headers, media_type=CSV_TYPE)
     items = [_entry(record) for record in records]
     return Reply(Page[AuditEntry](items=items, next_cursor=after))
@@ -123,7 +124,8 @@ def _entry(record: AuditRecord) -> AuditEntry:
     )
 
 
-def _table(records: tuple[AuditRecord, ...]) -> bytes:
+def audit_table(records: Sequence[AuditRecord]) -> bytes:
+    """Return entries as CSV, with a header."""
     return csv_table(
         _COLUMNS,
         (

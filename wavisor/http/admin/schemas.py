@@ -56,6 +56,9 @@ class AdminSubscription(ApiModel):
     limits: LimitsModel
     overrides: dict[str, int | None] = Field(description="Limits that are not its tier's.")
     suspended_at: Time | None
+    deleted_at: Time | None = Field(
+        description="Since when it is being deleted, until all of it is gone."
+    )
     created_at: Time
     users: int
     instances: int

@@ -17,6 +17,7 @@ from wavisor.http.admin.schemas import (
     UserQuery,
 )
 from wavisor.http.auditing import audit_entry
+from wavisor.http.failures import as_problem
 from wavisor.http.pagination import decode_cursor, encode_cursor
 from wavisor.http.permissions import Permission
 from wavisor.http.problems import NOT_FOUND, ProblemError, ProblemKind
@@ -26,6 +27,8 @@ from wavisor.http.subscription.schemas import LimitsModel
 from wavisor.ids import Kind
 from wavisor.limits import limits_of
 from wavisor.storage import (
+    BeingDeleted,
+    HasOperator,
     NewAudit,
     PlatformSubscription,
     Scope,
@@ -33,6 +36,7 @@ from wavisor.storage import (
     SubscriptionRecord,
     accounts,
     audit,
+    deletions,
     platform,
     quotas,
 )
@@ -44,8 +48,20 @@ router = Router("administration", "The platform's own administration: tenants an
 OWN_SUBSCRIPTION = ProblemKind(
     "own-subscription",
     409,
-    "You cannot suspend the subscription that you belong to",
-    "You could not let it go on again.",
+    "You cannot do this to the subscription that you belong to",
+    "Nobody would be left to undo it, or to go on.",
+)
+HAS_OPERATOR = ProblemKind(
+    "has-operator",
+    409,
+    "An operator of the platform belongs to the subscription",
+    "`wavisor admin delete` deletes it all the same, as long as there is another operator.",
+)
+BEING_DELETED = ProblemKind(
+    "being-deleted",
+    409,
+    "The subscription is being deleted",
+    "This cannot be taken back.",
 )
 
 _ID = {"id": Kind.SUBSCRIPTION}
@@ -136,10 +152,41 @@ async def suspend_subscription(call: Call[Empty, None]) -> Reply:
     parameters=_ID,
     body=Empty,
     responses={200: AdminSubscription},
+    problems=[BEING_DELETED],
 )
 async def resume_subscription(call: Call[Empty, None]) -> Reply:
     """Lets users and keys in again, and connects the instances that were wanted connected."""
     return await _suspend(call, suspended=False)
+
+
+@router.route(
+    "DELETE",
+    "/api/admin/subscriptions/{id}",
+    operation="deleteSubscription",
+    summary="Delete a subscription",
+    access=Permission.OPERATOR,
+    parameters=_ID,
+    responses={202: AdminSubscription},
+    problems=[OWN_SUBSCRIPTION, HAS_OPERATOR],
+)
+async def delete_subscription(call: Call[None, None]) -> Reply:
+    """Removes a subscription for good, with everything that it has; the audit trail stays.
+
+    It is suspended at once and cannot be resumed. Its webhooks, instances, messages and files then
+    go bit by bit, also after a crash; when all is gone the answer to `GET` is 404. Asking again
+    does no harm.
+    """
+    identifier = call.path["id"]
+    if identifier == call.principal.subscription_id:
+        raise ProblemError(OWN_SUBSCRIPTION)
+    entry = audit_entry(call, "subscription.delete", identifier, as_operator=True)
+    await call.services.database.commit(_begin_deletion, identifier, entry)
+    call.application.access_changes.announce(identifier)
+    call.services.instances.suspensions_changed()
+    # Before it is begun: what is gone in this moment could not be told of any more.
+    reply = Reply(_model(await _load(call)), HTTPStatus.ACCEPTED)
+    call.services.removals_wanted()
+    return reply
 
 
 @router.route(
@@ -186,6 +233,23 @@ def _set_suspended(subscription_id: str, suspended: bool, entry: NewAudit) -> No
         audit.append(subscription_id, entry)
 
 
+def _begin_deletion(subscription_id: str, entry: NewAudit) -> None:
+    marked = deletions.begin(subscription_id)
+    if marked is not None:
+        before = {"name": marked.name, "tier": marked.tier.value}
+        audit.append(subscription_id, replace(entry, before=before))
+
+
+@as_problem.register
+def _(_error: BeingDeleted) -> ProblemError:
+    return ProblemError(BEING_DELETED)
+
+
+@as_problem.register
+def _(_error: HasOperator) -> ProblemError:
+    return ProblemError(HAS_OPERATOR)
+
+
 def _update(subscription_id: str, body: UpdateSubscription, entry: NewAudit) -> None:
     steps: dict[str, Callable[[], object]] = {
         "name": lambda: platform.rename_subscription(subscription_id, body.name or ""),
@@ -219,6 +283,7 @@ def _model(record: PlatformSubscription) -> AdminSubscription:
         limits=LimitsModel(**asdict(limits_of(stored))),
         overrides=_overrides(stored),
         suspended_at=stored.suspended_at,
+        deleted_at=stored.deleted_at,
         created_at=stored.created_at,
         users=record.users,
         instances=record.instances,

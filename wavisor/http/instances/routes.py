@@ -11,6 +11,7 @@ import structlog
 from wavisor.actors.instance.qr import QrCounter
 from wavisor.actors.instance.state import state_of
 from wavisor.actors.instances import InstanceUnavailableError
+from wavisor.actors.removals import remove_instance
 from wavisor.http.auditing import audit_entry
 from wavisor.http.instances.schemas import (
     CreateInstance,
@@ -30,7 +31,7 @@ from wavisor.http.routing import Call, InstanceFrom, Reply, Router
 from wavisor.http.schemas import Page
 from wavisor.ids import Kind
 from wavisor.netguard import ForbiddenTargetError, TargetRule
-from wavisor.storage import InstanceRecord, NewAudit, Scope, audit, events, instances, messages
+from wavisor.storage import InstanceRecord, NewAudit, Scope, audit, events, instances
 from wavisor.whatsapp.proxy import ProxyUrl
 
 __all__ = ["router"]
@@ -161,11 +162,13 @@ async def delete_instance(call: Call[None, None]) -> Reply:
     instance, database = call.instance, call.services.database
     entry = audit_entry(call, "instance.delete", instance.id, before={"name": instance.name})
     await database.commit(audit.append, instance.subscription_id, entry)
-    await call.services.instances.delete(instance.id)
-    await call.services.media.drop_rooms(instance.id)
-    while await database.commit(messages.shed, _scope(call), instance.id):
-        pass
-    await database.commit(instances.delete, _scope(call), instance.id)
+    await remove_instance(
+        _scope(call),
+        instance.id,
+        database=database,
+        sessions=call.services.instances,
+        media=call.services.media,
+    )
     call.application.access_changes.announce(instance.id)
     return Reply(status=HTTPStatus.NO_CONTENT)
 

@@ -26,7 +26,7 @@ class Subscription(BaseModel):
     """A tenant: what pays, and what everything else belongs to.
 
     ``overrides`` are limits other than its tier's; ``messages_today`` counts the messages that
-    were accepted on ``messages_day`` (UTC).
+    were accepted on ``messages_day`` (UTC). Since ``deleted_at`` it is being removed, bit by bit.
     """
 
     id = TextField(primary_key=True)
@@ -37,6 +37,7 @@ class Subscription(BaseModel):
     overrides = JsonField(null=True)
     messages_day = TextField(null=True)
     messages_today = peewee.IntegerField(default=0, constraints=[peewee.SQL("DEFAULT 0")])
+    deleted_at = TimeField(null=True)
 
     class Meta:
         table_name = "subscriptions"
