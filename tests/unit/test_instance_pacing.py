@@ -210,6 +210,7 @@ def test_settings_of_an_instance_override_the_defaults_one_by_one() -> None:
     "wrong",
     [
         {"messagesPerMinute": 0},
+        {"messagesPerMinute": 1e-300},
         {"timeZone": "Mars/Olympus"},
         {"timeZone": "../../etc/passwd"},
         {"unknown": 1},

@@ -56,8 +56,8 @@ class PacingSettings(_Settings):
 
     enabled: bool = True
     """False sends as fast as WhatsApp takes it; its own refusals are respected all the same."""
-    messages_per_minute: float = Field(default=20.0, gt=0, le=600)
-    """On average, while there is always something to send."""
+    messages_per_minute: float = Field(default=20.0, ge=0.01, le=600)
+    """On average, while there is always something to send; one in 100 minutes at least."""
     jitter: float = Field(default=0.5, ge=0, le=1.5)
     """How uneven the pauses are: the sigma of their log-normal distribution; 0 for even ones."""
     messages_per_day: int | None = Field(default=None, ge=1)
