@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -158,6 +159,17 @@ def test_messages_are_filtered_by_what_they_are(reader_on_both: Reader) -> None:
 def test_a_filter_that_makes_no_sense_is_refused(reader: Reader, query: str) -> None:
     answer = reader.get(f"/api/messages?{query}")
     assert (answer.status, answer.pointers) == (422, [query.partition("=")[0]])
+
+
+@pytest.mark.parametrize("place", ["-99999999999999999.1", "99999999999999999.1", "0.0", "1", "x"])
+def test_a_cursor_that_somebody_made_up_is_refused_or_leads_to_a_page(
+    reader_on_both: Reader, place: str
+) -> None:
+    cursor = base64.urlsafe_b64encode(f"n:{place}".encode()).decode().rstrip("=")
+    for path in ("/api/messages", "/api/chats"):
+        answer = reader_on_both.get(f"{path}?cursor={cursor}")
+        assert answer.status in (200, 422), answer.body
+        assert answer.status == 200 or answer.pointers == ["cursor"]
 
 
 def test_one_message_tells_its_whole_life(reader_on_both: Reader) -> None:
