@@ -15,7 +15,7 @@ import peewee
 from wavisor.domain import MessageStatus
 from wavisor.storage import chat_addresses, current, downloads
 from wavisor.storage.errors import NotFound
-from wavisor.storage.inbound import insert_incoming
+from wavisor.storage.incoming import insert_incoming
 from wavisor.storage.message_records import HistoryBatch, HistoryIntake, InboundMessage, Party
 from wavisor.storage.models import Chat, Instance, Message
 from wavisor.storage.scope import Scope

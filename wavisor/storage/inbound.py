@@ -12,10 +12,10 @@ from typing import Any
 
 import peewee
 
-from wavisor.domain import ChatKind, MessageDirection, MessageStatus
-from wavisor.ids import Kind, new_id
+from wavisor.domain import ChatKind, MessageStatus
 from wavisor.storage import chat_addresses, chats, current, downloads
 from wavisor.storage.errors import NotFound
+from wavisor.storage.incoming import insert_incoming
 from wavisor.storage.message_records import (
     InboundMessage,
     MessageRecord,
@@ -25,8 +25,8 @@ from wavisor.storage.message_records import (
 )
 from wavisor.storage.models import Instance, Message, MessageResponse
 from wavisor.storage.participants import place_of, shares_address
-from wavisor.storage.prepared import Prepared, insert_new
-from wavisor.storage.rows import history_line, message_record, response_record
+from wavisor.storage.prepared import Prepared
+from wavisor.storage.rows import message_record, response_record
 from wavisor.storage.scope import Scope
 from wavisor.storage.statistics import counted
 
@@ -37,7 +37,6 @@ __all__ = [
     "has_edit",
     "has_response",
     "has_revoke",
-    "insert_incoming",
     "list_responses",
     "receive",
     "respond",
@@ -113,55 +112,6 @@ def receive(scope: Scope, instance_id: str, message: InboundMessage) -> MessageR
         known_since=message.timestamp,
     )
     return counted(message_record(row))
-
-
-def insert_incoming(
-    scope: Scope,
-    instance_id: str,
-    chat: str,
-    sender: Party,
-    message: InboundMessage,
-    *,
-    status: MessageStatus,
-    at: datetime,
-    **more: Any,
-) -> Any:
-    """Insert the row of a message that WhatsApp told of; None when there is one already. A write.
-
-    Args:
-        scope: The tenant.
-        instance_id: Which of its instances was told.
-        chat: The JID under which its chat is kept.
-        sender: Who wrote it, under the address that is kept.
-        message: The message.
-        status: How far it is, if it is an own one; others' are received.
-        at: When it became known here.
-        **more: Further columns.
-    """
-    direction = MessageDirection.OUTBOUND if message.from_me else MessageDirection.INBOUND
-    reached = status if message.from_me else MessageStatus.RECEIVED
-    return insert_new(
-        Message,
-        id=new_id(Kind.MESSAGE),
-        subscription_id=scope.subscription_id,
-        instance_id=instance_id,
-        direction=direction.value,
-        chat=chat,
-        sender_jid=sender.jid,
-        sender_lid=sender.lid,
-        sender_phone=sender.phone,
-        from_me=message.from_me,
-        kind=message.kind,
-        text=message.text,
-        content=message.content,
-        options=message.options,
-        status=reached.value,
-        history=history_line(reached, at),
-        whatsapp_id=message.whatsapp_id,
-        quoted_id=message.quoted_id,
-        timestamp=message.timestamp,
-        **{"created_at": at, **more},
-    )
 
 
 def _find(instance_id: str, chat: Party, whatsapp_id: str) -> list[Any]:
