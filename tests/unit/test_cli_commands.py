@@ -328,7 +328,7 @@ def test_admin_create_refuses_an_address_in_use(
     [
         ("", 2, "Standard input holds no password."),
         ("\n", 2, "Standard input holds no password."),
-        ("short\n", 1, "password: "),
+        ("short\n", 1, "Password: Should have at least 10 characters."),
     ],
 )
 def test_admin_create_refuses_unusable_passwords_without_repeating_them(

@@ -10,6 +10,7 @@ from wavisor.admin.common import AdminError, opened
 from wavisor.config import Settings
 from wavisor.http.accounts.passwords import PasswordHasher
 from wavisor.http.accounts.schemas import Register
+from wavisor.http.schemas import plain_message
 from wavisor.storage import AccountRecord, EmailTaken, NewAudit, accounts, audit
 
 __all__ = ["create_operator", "set_password"]
@@ -77,7 +78,7 @@ def _checked(given: dict[str, str]) -> Register:
     except ValidationError as error:
         details = error.errors(include_input=False, include_url=False)
         found = (
-            f"{'.'.join(map(str, detail['loc']))}: {detail['msg'].removeprefix('Value error, ')}"
+            f"{'.'.join(map(str, detail['loc']))}: {plain_message(detail['msg'])}"
             for detail in details
         )
         raise AdminError("; ".join(found)) from None

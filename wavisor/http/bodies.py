@@ -24,6 +24,7 @@ from wavisor.http.problems import (
     ProblemError,
     pointer_to,
 )
+from wavisor.http.schemas import plain_message
 
 __all__ = ["is_optional", "problems_of", "read_body", "read_form", "read_query"]
 
@@ -33,10 +34,6 @@ _DEPTH_LIMIT = 32
 _CONTAINER_LIMIT = 100_000
 _SUSPICIOUS = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 _QUERY_FIELD_LIMIT = 50
-# What pydantic says of a secret text, which it takes for a collection.
-_LENGTH = re.compile(
-    r"\AValue should have at (least|most) (\d+) items? after validation, not \d+\Z"
-)
 _ERROR_LIMIT = 20
 
 
@@ -128,7 +125,8 @@ def read_query(query: str, model: type[ModelT]) -> ModelT:
     except ValidationError as error:
         problems = [
             FieldProblem(
-                detail=_detail(item), parameter=str(item["loc"][0]) if item["loc"] else None
+                detail=plain_message(item["msg"]),
+                parameter=str(item["loc"][0]) if item["loc"] else None,
             )
             for item in _errors_of(error)
         ]
@@ -278,15 +276,9 @@ def _refuse_parameter(name: str, detail: str) -> NoReturn:
 def problems_of(error: ValidationError) -> list[FieldProblem]:
     """Return what is wrong with the fields of a body, without quoting them."""
     return [
-        FieldProblem(detail=_detail(item), pointer=pointer_to(item["loc"]))
+        FieldProblem(detail=plain_message(item["msg"]), pointer=pointer_to(item["loc"]))
         for item in _errors_of(error)
     ]
-
-
-def _detail(item: Any) -> str:
-    return _LENGTH.sub(r"Should have at \1 \2 characters", item["msg"]).removeprefix(
-        "Value error, "
-    )
 
 
 def _errors_of(error: ValidationError) -> Sequence[Any]:

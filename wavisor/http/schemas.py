@@ -23,9 +23,34 @@ from pydantic.alias_generators import to_camel
 
 from wavisor.clock import format_time
 
-__all__ = ["ApiModel", "Empty", "Moment", "Name", "Page", "PageQuery", "Time"]
+__all__ = [
+    "ApiModel",
+    "Empty",
+    "Moment",
+    "Name",
+    "Page",
+    "PageQuery",
+    "Time",
+    "plain_message",
+]
 
 ItemT = TypeVar("ItemT", bound=BaseModel)
+
+
+# What pydantic says of a secret text, which it takes for a collection.
+_LENGTH = re.compile(
+    r"\AValue should have at (least|most) (\d+) items? after validation, not \d+\Z"
+)
+
+
+def plain_message(message: str) -> str:
+    """Return what pydantic says of a value in words for people who do not know pydantic.
+
+    Args:
+        message: the ``msg`` of an error.
+    """
+    words = _LENGTH.sub(r"Should have at \1 \2 characters", message)
+    return words.removeprefix("Value error, ")
 
 
 class ApiModel(BaseModel):

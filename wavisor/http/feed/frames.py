@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from wavisor.event_filter import EVERYTHING
-from wavisor.http.schemas import ApiModel
+from wavisor.http.schemas import ApiModel, plain_message
 from wavisor.ids import Kind, normalise_id, timestamp_of
 
 __all__ = [
@@ -175,5 +175,5 @@ def read_frame(message: str | bytes) -> Authenticate | Subscribe | PingFrame:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        what = first["msg"].removeprefix("Value error, ")
+        what = plain_message(first["msg"])
         raise InvalidFrameError(f"{where}: {what}" if where else what) from None

@@ -10,6 +10,7 @@ from pydantic import JsonValue, ValidationError
 from wavisor.http.messages.kinds import KINDS
 from wavisor.http.messages.requests import SendBody
 from wavisor.http.problems import VALIDATION_FAILED, FieldProblem, ProblemError, pointer_to
+from wavisor.http.schemas import plain_message
 from wavisor.storage import TemplateRecord
 from wavisor.templating import (
     TemplateError,
@@ -115,7 +116,7 @@ def _field_problems(
 ) -> Sequence[FieldProblem]:
     found = []
     for item in error.errors(include_url=False, include_input=False, include_context=False):
-        detail = str(item["msg"]).removeprefix("Value error, ")
+        detail = plain_message(item["msg"])
         where = ".".join(map(str, item["loc"]))
         if whole:
             # The fault is in the values, whichever of them; the field is named in words.
