@@ -10,7 +10,7 @@ import pytest
 
 from support.supervision_lab import WAIT, Journal, Lab
 from wavisor.actors.ask import ask, ask_sync
-from wavisor.actors.supervision.messages import ChildTimer
+from wavisor.actors.supervision.messages import ChildExiting, ChildFinished, ChildTimer
 from wavisor.actors.supervisor import (
     Backoff,
     ChildSpec,
@@ -308,6 +308,17 @@ def test_a_child_that_once_ran_is_retried_when_its_restart_fails(lab: Lab) -> No
     lab.until("pool/a", RUNNING, times=2)
     assert lab.child("pool/a").restarts == 2
     assert children_of(pool) == ["a"]
+
+
+@pytest.mark.parametrize("notice", [ChildExiting, ChildFinished])
+def test_news_of_an_earlier_life_change_nothing(lab: Lab, notice: Any) -> None:
+    pool = lab.start_dynamic("a")
+    lab.crash("pool/a")
+    lab.until("pool/a", RUNNING, times=2)
+    pool.tell(notice("a", 1, ExitReason.failure(RuntimeError("of the first life"))))
+    lab.settle("pool")
+    present = lab.child("pool/a")
+    assert (present.state, present.restarts, present.generation) == (RUNNING, 1, 2)
 
 
 def test_a_timer_of_the_past_changes_nothing(lab: Lab) -> None:
