@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from support.http import PASSWORD, Answer, HttpLab, Member, NewHttp
 from wavisor.domain import RegistrationMode
-from wavisor.storage import accounts
+from wavisor.storage import DatabaseBusy, accounts
 from wavisor.storage import tokens as token_rows
 from wavisor.storage.models import Subscription, User
 
@@ -201,6 +201,22 @@ def test_login_is_throttled_by_account_with_or_without_an_account(new_http: NewH
     assert login(http, "known@example.com").status == 200
 
 
+def test_login_that_could_not_be_judged_is_no_failed_one(
+    new_http: NewHttp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    http = new_http(login_attempts_per_account=1, login_attempts_per_address=1)
+    member = http.register()
+
+    async def busy(*_: Any, **__: Any) -> Any:
+        raise DatabaseBusy("full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(http.database, "fetch", busy)
+        for _ in range(3):
+            assert login(http, member.email).status == 503
+    assert login(http, member.email).status == 200
+
+
 def test_many_logins_at_once_do_not_slip_past_the_throttle(new_http: NewHttp) -> None:
     http = new_http(login_attempts_per_account=3)
     http.register("known@example.com")
@@ -381,6 +397,16 @@ def test_one_token_can_be_revoked_by_itself(http_on_both: HttpLab) -> None:
     )
     assert not works(http_on_both, member.token)
     assert http_on_both.post(REFRESH, {"refreshToken": member.refresh_token}).status == 200
+
+
+def test_newer_version_of_the_user_voids_older_tokens_by_itself(http: HttpLab) -> None:
+    member = http.register()
+
+    def renew() -> None:
+        User.update(token_version=User.token_version + 1).where(User.id == member.user_id).execute()
+
+    http.run(http.database.commit(renew))
+    assert not works(http, member.token)
 
 
 def test_token_of_a_deleted_user_is_refused(http_on_both: HttpLab) -> None:
