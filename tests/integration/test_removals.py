@@ -93,6 +93,9 @@ class Sessions:
             raise InstanceUnavailableError("nobody answers")
         self.ended.append(instance_id)
 
+    async def forget(self, instance_id: str) -> None:
+        """There are no actors here."""
+
 
 class Died(BaseException):
     """The process is killed here; nothing that anybody would catch."""

@@ -59,6 +59,9 @@ class NoInstances:
     async def delete(self, instance_id: str) -> None:
         raise InstanceUnavailableError(instance_id)
 
+    async def forget(self, instance_id: str) -> None:
+        """There are no actors."""
+
     def deliver(self, instance_id: str) -> None:
         """Nothing is delivered."""
 

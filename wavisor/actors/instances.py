@@ -115,6 +115,10 @@ class Instances(Protocol):
         """End session and actor and remove the keys; the caller then deletes the row."""
         ...
 
+    async def forget(self, instance_id: str) -> None:
+        """End the actor that another request may have started before the row was deleted."""
+        ...
+
     def deliver(self, instance_id: str) -> None:
         """Hint that a message was queued; returns at once, never raises."""
         ...
@@ -236,9 +240,19 @@ class SupervisedInstances:
 
     async def delete(self, instance_id: str) -> None:
         """End session and actor and remove the keys; the caller then deletes the row."""
-        ref = await self._running(instance_id)
-        await self._ask(ref, Delete(), self._slow_timeout)
-        with suppress(UnknownChildError):  # somebody else's deletion was quicker
+        try:
+            ref = await self._running(instance_id)
+            await self._ask(ref, Delete(), self._slow_timeout)
+        except InstanceUnavailableError:
+            # Somebody else's deletion may have been quicker: an actor cannot go on without a row.
+            row = await self._services.database.fetch(instance_rows.find, instance_id)
+            if row is not None:
+                raise
+        await self.forget(instance_id)
+
+    async def forget(self, instance_id: str) -> None:
+        """Let no actor be left of an instance whose row is gone."""
+        with suppress(UnknownChildError):
             await self._ask_supervisor(DeleteChild(instance_id))
 
     def deliver(self, instance_id: str) -> None:

@@ -51,6 +51,10 @@ class Sessions(Protocol):
         """End session and actor and remove the keys."""
         ...
 
+    async def forget(self, instance_id: str) -> None:
+        """End an actor that was started anew before the row was gone."""
+        ...
+
 
 async def remove_instance(
     scope: Scope, instance_id: str, *, database: Database, sessions: Sessions, media: MediaStore
@@ -69,7 +73,11 @@ async def remove_instance(
     await media.drop_rooms(instance_id)
     while await database.commit(messages.shed, scope, instance_id):
         pass
-    await database.commit(instances.delete, scope, instance_id)
+    try:
+        await database.commit(instances.delete, scope, instance_id)
+    finally:
+        # A request that was admitted before may have started the actor again meanwhile.
+        await sessions.forget(instance_id)
 
 
 class Removal:
