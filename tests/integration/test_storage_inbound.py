@@ -80,6 +80,23 @@ def test_repeated_message_is_stored_and_counted_once(
     assert chat.unread == 1
 
 
+@pytest.mark.parametrize("place", [None, Party(GROUP)])
+@pytest.mark.parametrize(("first", "second"), [(HIDDEN, REVEALED), (REVEALED, HIDDEN)])
+def test_repeated_message_is_stored_once_under_whichever_address_its_sender_comes(
+    database: Database,
+    scope: Scope,
+    instance: InstanceRecord,
+    place: Party | None,
+    first: Party,
+    second: Party,
+) -> None:
+    received(database, instance, whatsapp_id="3A1", chat=place or first, sender=first)
+    again = new_inbound(whatsapp_id="3A1", chat=place or second, sender=second)
+    assert receive(database, instance, again) is None
+    [chat] = database.read_wait(chats.list_page, scope, limit=9).items
+    assert chat.unread == 1
+
+
 def test_same_id_from_another_sender_is_another_message(
     database: Database, instance: InstanceRecord
 ) -> None:

@@ -43,14 +43,15 @@ __all__ = [
 ]
 
 
-# One that history told of may have come under another address of its sender.
-_TOLD_BY_HISTORY = Prepared(
+# One that is repeated, or that history told of, may come under another address of its sender.
+_KNOWN = Prepared(
     lambda slot: Message.select(Message.position).where(
         Message.instance == slot("instance"),
         Message.whatsapp_id == slot("whatsapp_id"),
         Message.chat == slot("chat"),
         Message.from_me == slot("from_me"),
-        Message.from_history,
+        Message.from_history
+        | shares_address(slot, Message.sender_jid, Message.sender_lid, Message.sender_phone),
     )
 )
 _OWNS = Prepared(
@@ -75,11 +76,15 @@ def receive(scope: Scope, instance_id: str, message: InboundMessage) -> MessageR
     if _OWNS.one(scope=scope.subscription_id, id=instance_id) is None:
         raise NotFound("no such instance")
     chat = chat_addresses.resolve(instance_id, message.chat)
-    known = _TOLD_BY_HISTORY.one(
+    sender = chat_addresses.address_of(message.sender)
+    known = _KNOWN.one(
         instance=instance_id,
         whatsapp_id=message.whatsapp_id,
         chat=chat,
         from_me=message.from_me,
+        jid=sender.jid,
+        lid=sender.lid,
+        phone=sender.phone,
     )
     if known is not None:
         return None
@@ -87,7 +92,7 @@ def receive(scope: Scope, instance_id: str, message: InboundMessage) -> MessageR
         scope,
         instance_id,
         chat,
-        chat_addresses.address_of(message.sender),
+        sender,
         message,
         # An own one of another device is already sent; its receipts come to this device as well.
         status=MessageStatus.SENT,
