@@ -759,6 +759,13 @@ def test_sent_message_can_be_edited_and_taken_back(sender: Sender) -> None:
     assert sender.act(message, "edit", {"text": ""}).pointers == ["#/text"]
 
 
+def test_edited_caption_is_no_longer_than_one_that_is_sent(sender: Sender) -> None:
+    message = sender.send("image", {"to": "+15550199", "base64": PNG}).json["id"]
+    sender.mark_sent(message)
+    assert sender.act(message, "edit", {"text": "x" * 4097}).pointers == ["#/text"]
+    assert sender.act(message, "edit", {"text": "x" * 4096}).status == 202
+
+
 def test_location_cannot_be_edited(sender: Sender) -> None:
     message = sender.send("location", {"to": "+15550199", "latitude": 1, "longitude": 2}).json["id"]
     sender.mark_sent(message)

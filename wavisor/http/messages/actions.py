@@ -12,8 +12,8 @@ from pydantic import Field
 
 from wavisor.domain import MediaState
 from wavisor.http.auditing import audit_entry
-from wavisor.http.messages.composing import Draft, key_of, message_of
-from wavisor.http.messages.requests import EditMessage, PinMessage
+from wavisor.http.messages.composing import Draft, key_of, message_of, wrong
+from wavisor.http.messages.requests import CAPTION_LIMIT, EditMessage, PinMessage
 from wavisor.http.messages.schemas import MessageModel, message_model
 from wavisor.http.messages.sending import SEND_HEADERS, SEND_PROBLEMS, accept
 from wavisor.http.permissions import Permission
@@ -162,7 +162,10 @@ async def edit_message(call: Call[EditMessage, None]) -> Reply:
     status = message.chat.endswith("@broadcast")
     if message.kind not in _EDITABLE or not message.from_me or status:
         raise ProblemError(MESSAGE_STATE, "Only own texts and captions can be edited.")
-    content = Edit(target=key, text=call.body.text, of=_EDITABLE[message.kind])
+    caption_of = _EDITABLE[message.kind]
+    if caption_of is not None and len(call.body.text) > CAPTION_LIMIT:
+        raise wrong("text", f"is a caption, which has {CAPTION_LIMIT} characters at most")
+    content = Edit(target=key, text=call.body.text, of=caption_of)
     draft = Draft(chat=message.chat, kind="edit", content=content, text=call.body.text)
     return await _accept(call, message, draft)
 
