@@ -24,6 +24,7 @@ from wavisor.actors.instance.messages import (
 )
 from wavisor.actors.instance.state import state_without_actor
 from wavisor.actors.supervisor import RestartChild
+from wavisor.clock import format_time
 from wavisor.domain import InstanceCommand, InstanceStatus, Reason, WantedState
 from wavisor.storage import EventRecord
 from wavisor.whatsapp.commands import Command, Probe
@@ -66,6 +67,20 @@ def test_linking_goes_through_every_status_and_publishes_each(lab: InstanceLab) 
         "15550100:1@s.whatsapp.net",
         "+15550100",
     )
+
+
+def test_a_change_says_since_when_the_old_and_the_new_status_hold(lab: InstanceLab) -> None:
+    instance = lab.create()
+    session = lab.link(instance)
+    since = lab.clock.now()
+    lab.advance(instance, 5.0)
+    session.drop()
+    assert lab.look(instance).status is InstanceStatus.RECONNECTING
+    change = lab.stored_events(instance)[-1].data
+    assert (change["old"], change["oldSince"]) == ("connected", format_time(since))
+    assert (change["new"], change["newSince"]) == ("reconnecting", format_time(lab.clock.now()))
+    assert change["lastError"]["reason"] == change["reason"] == "connection_lost"
+    assert change["connection"] is None
 
 
 def test_sequence_numbers_have_no_gap_and_events_reach_listeners_in_order(
