@@ -346,7 +346,7 @@ class InstanceActor(SupervisedActor):
             observer=services.observer,
         )
         self._life.on_session_gone = self._on_session_gone
-        self._outbox.on_pause = partial(setattr, state, "queue_pause")
+        self._outbox.pause.on_changed = partial(setattr, state, "queue_pause")
         self._orders = Orders(
             lifecycle=self._life,
             outbox=self._outbox,

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from wavisor.actors.instance.journal import Journal
 from wavisor.actors.instance.link import SessionLink
-from wavisor.actors.instance.messages import QueueFullError, QueuePause
+from wavisor.actors.instance.messages import QueueFullError
 from wavisor.actors.instance.number_checks import NumberChecks
 from wavisor.actors.instance.observer import InstanceObserver
 from wavisor.actors.instance.pacing import Pacer
@@ -31,6 +31,7 @@ from wavisor.actors.instance.policy import InstancePolicy
 from wavisor.actors.instance.queue_settings import pacing_of
 from wavisor.actors.instance.retries import is_transient
 from wavisor.actors.instance.settlement import Settlement
+from wavisor.actors.instance.stranger_pause import QUEUE_RESUME, StrangerPause
 from wavisor.actors.instance.timers import NamedTimers
 from wavisor.clock import Clock
 from wavisor.storage import InstanceRecord, MessageRecord, QueueFull, QueueLimits, Scope, messages
@@ -39,18 +40,16 @@ from wavisor.whatsapp.content import CONTENT, SendOptions, with_paths
 from wavisor.whatsapp.events import Answer, Failure, ReceiptReceived
 from wavisor.whatsapp.port import SessionError
 
-__all__ = ["PUMP", "QUEUE_RESUME", "SEND_OVERDUE", "Outbox"]
+__all__ = ["PUMP", "SEND_OVERDUE", "Outbox"]
 
 PUMP = "pump"
 SEND_OVERDUE = "send_overdue"
-QUEUE_RESUME = "queue_resume"
 STILL_CONNECTED = "still_connected"
 LEFT_OVER = "left_over"
 
 log = structlog.get_logger(__name__)
 
 _SECRET_BYTES = 32
-_LONGEST_TIMER = 86_400.0
 _LOOK_ANYWAY = timedelta(minutes=5)
 """The queue is looked at so often whatever is known of it: word of a message may have been lost
 with the database's answer, and timers do not see that the time was set or the machine slept."""
@@ -79,8 +78,7 @@ class Outbox:
         media_root: the directory of the files that messages name.
         find_message: what the session's store knows of a message whose answer was lost.
 
-    ``on_pause`` is told when the queue is held back for strangers, and when that is over;
-    ``on_talk`` to which chat something was handed over.
+    ``on_talk`` is told to which chat something was handed over.
     """
 
     def __init__(
@@ -108,12 +106,18 @@ class Outbox:
         self._find_message = find_message
         self._settlement = Settlement(instance_id, journal, observer)
         self._pacer = Pacer(clock, rng, policy.pacing)
-        self._pause: QueuePause | None = None
         self._connected = False
         self._in_flight: MessageRecord | None = None
         self._left_over: list[MessageRecord] = []
         self._given_up: deque[str] = deque(maxlen=_LATE_ANSWERS)
-        self.on_pause: Callable[[QueuePause | None], None] = lambda pause: None
+        self.pause = StrangerPause(
+            instance_id,
+            pacer=self._pacer,
+            settlement=self._settlement,
+            timers=timers,
+            clock=clock,
+            on_over=self.pump_soon,
+        )
         self.on_talk: Callable[[str], None] = lambda chat: None
         self.numbers: NumberChecks | None = None
 
@@ -125,7 +129,7 @@ class Outbox:
             *self._journal.read(messages.activity, self._instance_id, self._pacer.day_began())
         )
         if record.queue_paused_until is not None:
-            self._hold(record.queue_paused_until, record.queue_pause_reason or "")
+            self.pause.restore(record.queue_paused_until, record.queue_pause_reason or "")
         self._left_over = self._journal.read(messages.list_sending, self._instance_id)
         self._settle_left_over()
 
@@ -152,8 +156,7 @@ class Outbox:
     def on_paired(self, at: datetime) -> None:
         """Start the warm-up of a newly linked number; nothing holds its queue yet."""
         self._pacer.on_linked(at)
-        if self._pause is not None:
-            self._resume()
+        self.pause.end()
 
     def on_connected(self) -> None:
         """Start sending what waits."""
@@ -186,7 +189,7 @@ class Outbox:
         elif name == SEND_OVERDUE:
             self._on_overdue()
         elif name == QUEUE_RESUME:
-            self._on_pause_over()
+            self.pause.on_tick()
         elif name == STILL_CONNECTED:
             self.on_connected()
         elif name == LEFT_OVER:
@@ -257,8 +260,8 @@ class Outbox:
             return
         if taken:
             self._pacer.on_handed_over(new_contact=new_contact)
-            self.on_talk(begun.chat)
             self._timers.set(SEND_OVERDUE, command.hand_over_within + self._policy.answer_timeout)
+            self.on_talk(begun.chat)
         else:
             # Refused by the session's pipe, so it surely never left; it goes first next time.
             self._in_flight = None
@@ -327,40 +330,13 @@ class Outbox:
         now = self._clock.now()
         if failure.reason == "reach_out_timelock":
             until = now + timedelta(seconds=self._policy.reach_out_pause)
-            self._hold(until, failure.reason)
-            self._settlement.hold_queue(until, failure.reason)
+            self.pause.begin(until, failure.reason)
         elif failure.reason == "rate_limited":
             self._pacer.cool_down(delay or self._policy.retries.maximum)
         if delay is None:
             return False
         self._settlement.try_later(message.id, failure, now + timedelta(seconds=delay))
         return True
-
-    def _hold(self, until: datetime, reason: str) -> None:
-        self._pause = QueuePause(until, reason)
-        self.on_pause(self._pause)
-        self._pacer.stop_strangers(until)
-        log.warning("queue held back for new contacts", instance=self._instance_id, reason=reason)
-        self._await_resume()
-
-    def _await_resume(self) -> None:
-        if self._pause is not None:
-            wait = (self._pause.until - self._clock.now()).total_seconds()
-            self._timers.set(QUEUE_RESUME, min(_LONGEST_TIMER, max(0.0, wait)))
-
-    def _on_pause_over(self) -> None:
-        if self._pause is not None and self._pause.until > self._clock.now():
-            self._await_resume()
-            return
-        self._resume()
-
-    def _resume(self) -> None:
-        self._pause = None
-        self.on_pause(None)
-        self._timers.cancel(QUEUE_RESUME)
-        self._pacer.stop_strangers(None)
-        self._settlement.hold_queue(None, None)
-        self.pump_soon()
 
     def _on_overdue(self) -> None:
         """Give up a message that was not answered in time, and go on with the next."""
