@@ -35,7 +35,8 @@ a problem by ``failures.as_problem`` (register more types there); what nobody kn
 **Keys that are bound to an instance.** Where ``instance=`` is given, the framework confines them to
 theirs. Every other route refuses them, unless it is declared ``confined=True``: its handler then
 calls ``call.confine(instance_id)`` on what it has found, or limits a list to
-``call.principal.instance_id``.
+``call.principal.instance_id``. ``shared=True`` is for what all instances of a subscription share
+and that tells of none of them, such as its templates.
 
 Wire models extend :class:`~schemas.ApiModel`; lists answer ``Page[Item]`` and take ``PageQuery``,
 with :func:`~pagination.encode_cursor` and :func:`~pagination.decode_cursor` around storage's

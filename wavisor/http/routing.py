@@ -207,7 +207,10 @@ class Route:
     """Set where the body may be large, or a form with a file."""
     confined: bool = False
     """Whether the handler itself confines keys that are bound to an instance to that one. Where
-    neither it nor the framework does, such keys are refused."""
+    neither it nor the framework does, such keys are refused, unless the route is ``shared``."""
+    shared: bool = False
+    """Whether it is about what all instances of a subscription share, and tells nothing of any:
+    then keys that are bound to one may come as well."""
     linked: bool = False
     """Whether a signed link to the file ``{id}`` does instead of a token."""
     limited: bool = True
@@ -241,6 +244,8 @@ class Route:
             yield "a GET has no body"
         if self.confined and (self.instance is not None or self.access is PUBLIC):
             yield "`confined` is for routes that ask who asks, but load no instance"
+        if self.shared and (self.instance is not None or self.confined or self.access is PUBLIC):
+            yield "`shared` is for routes that are about no instance, and ask who asks"
         if self.linked and (self.method != "GET" or self.parameters.get("id") is not Kind.MEDIA):
             yield "only a file can be linked to"
         if self.uploads is not None and self.body is None:
@@ -256,7 +261,7 @@ class Route:
     @property
     def for_bound_keys(self) -> bool:
         """Whether that holds for keys that are bound to an instance as well."""
-        return self.for_keys and (self.confined or self.instance is not None)
+        return self.for_keys and (self.confined or self.shared or self.instance is not None)
 
     @property
     def all_problems(self) -> tuple[ProblemKind, ...]:
@@ -326,6 +331,7 @@ class Router:
         headers: Mapping[str, str] | None = None,
         uploads: UploadRule | None = None,
         confined: bool = False,
+        shared: bool = False,
         linked: bool = False,
     ) -> Callable[[HandlerT], HandlerT]:
         """Declare the decorated coroutine function as the handler of an operation.
@@ -357,6 +363,7 @@ class Router:
                     handler=handler,
                     uploads=uploads,
                     confined=confined,
+                    shared=shared,
                     linked=linked,
                     limited=self.limited,
                 )

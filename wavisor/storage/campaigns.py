@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import peewee
+
 from wavisor.domain import CampaignStatus
 from wavisor.ids import Kind, new_id
 from wavisor.storage import current, quotas
@@ -13,6 +15,7 @@ from wavisor.storage.campaign_records import (
     NewCampaign,
 )
 from wavisor.storage.errors import Conflict, NotFound, TooMany
+from wavisor.storage.fields import storable
 from wavisor.storage.models import Campaign
 from wavisor.storage.records import Page
 from wavisor.storage.scope import Scope
@@ -77,6 +80,7 @@ def list_page(
     limit: int,
     cursor: str | None = None,
     status: CampaignStatus | None = None,
+    only_of: str | None = None,
 ) -> Page[CampaignRecord]:
     """Return the tenant's campaigns, newest first.
 
@@ -85,12 +89,17 @@ def list_page(
         limit: How many at most.
         cursor: ``next_cursor`` of the page before.
         status: Only those in this status.
+        only_of: Only those that this instance alone sends.
     """
     query = scope.select(Campaign)
     if cursor is not None:
         query = query.where(Campaign.id < cursor)
     if status is not None:
         query = query.where(Campaign.status == status.value)
+    if only_of is not None:
+        # As the one text that the list is stored as: peewee takes lists apart.
+        alone = peewee.Value(storable([only_of]), converter=False)
+        query = query.where(Campaign.instances == alone)
     rows = list(query.order_by(Campaign.id.desc()).limit(limit + 1))
     items = tuple(campaign_record(row) for row in rows[:limit])
     return Page(items, items[-1].id if len(rows) > limit else None)

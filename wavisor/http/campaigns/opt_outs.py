@@ -56,6 +56,7 @@ async def list_opt_outs(call: Call[None, PageQuery]) -> Reply:
     access=Permission.CAMPAIGNS_MANAGE,
     body=OptOutRequest,
     responses={200: OptOutModel},
+    shared=True,
 )
 async def add_opt_out(call: Call[OptOutRequest, None]) -> Reply:
     """Puts somebody on the list; being there already is no error."""

@@ -10,7 +10,7 @@ from typing import Any
 from wavisor.clock import format_time
 from wavisor.http.auditing import audit_entry
 from wavisor.http.campaigns.drafting import Drafter
-from wavisor.http.campaigns.routes import CAMPAIGN_STATE, load_campaign, scope_of
+from wavisor.http.campaigns.routes import CAMPAIGN_STATE, confine_campaign, load_campaign, scope_of
 from wavisor.http.campaigns.schemas import (
     AddedRecipients,
     AddRecipients,
@@ -79,6 +79,7 @@ _COLUMNS = (
     uploads=UploadRule(lambda settings: settings.body_limit_bytes, lambda _: _FILE_LIMIT),
     responses={200: AddedRecipients},
     problems=[CAMPAIGN_STATE, LIMIT_REACHED],
+    confined=True,
 )
 async def add_recipients(call: Call[AddRecipients, None]) -> Reply:
     """Adds recipients: up to 10,000 as JSON, or up to 100,000 as CSV in the field `file` of a form.
@@ -104,6 +105,7 @@ async def add_recipients(call: Call[AddRecipients, None]) -> Reply:
     parameters={"id": Kind.CAMPAIGN},
     query=RecipientsQuery,
     responses={200: Content((CSV_TYPE,), Page[CampaignRecipientModel])},
+    confined=True,
 )
 async def list_recipients(call: Call[None, RecipientsQuery]) -> Reply:
     """Lists recipients in their order, as JSON or with `format=csv` as a table.
@@ -114,6 +116,7 @@ async def list_recipients(call: Call[None, RecipientsQuery]) -> Reply:
     if query.format == "json" and query.limit > 200:
         problem = FieldProblem(detail="must be 200 at most for JSON", parameter="limit")
         raise ProblemError(VALIDATION_FAILED, errors=[problem])
+    await confine_campaign(call)
     after = decode_position(query.cursor)
     found = await call.services.database.fetch(
         campaign_recipients.list_recipients,

@@ -49,7 +49,7 @@ from wavisor.storage import (
 )
 from wavisor.whatsapp.content import CONTENT, SendOptions
 
-__all__ = ["CAMPAIGN_STATE", "load_campaign", "router"]
+__all__ = ["CAMPAIGN_STATE", "confine_campaign", "load_campaign", "router"]
 
 router = Router("campaigns", "One template to many people, each of them once.")
 
@@ -66,15 +66,20 @@ _ID = {"id": Kind.CAMPAIGN}
     access=Permission.CAMPAIGNS_READ,
     query=CampaignQuery,
     responses={200: Page[CampaignModel]},
+    confined=True,
 )
 async def list_campaigns(call: Call[None, CampaignQuery]) -> Reply:
-    """Lists the subscription's campaigns, newest first."""
+    """Lists the subscription's campaigns, newest first.
+
+    For a key that is bound to an instance there are those which that instance alone sends.
+    """
     page = await call.services.database.fetch(
         campaigns.list_page,
         scope_of(call),
         limit=call.query.limit,
         cursor=decode_cursor(call.query.cursor, Kind.CAMPAIGN),
         status=call.query.status,
+        only_of=call.principal.instance_id,
     )
     items = [campaign_model(record) for record in page.items]
     return Reply(Page[CampaignModel](items=items, next_cursor=encode_cursor(page.next_cursor)))
@@ -89,6 +94,7 @@ async def list_campaigns(call: Call[None, CampaignQuery]) -> Reply:
     body=CreateCampaign,
     responses={201: CampaignModel},
     problems=[LIMIT_REACHED, *MEDIA_PROBLEMS],
+    confined=True,
 )
 async def create_campaign(call: Call[CreateCampaign, None]) -> Reply:
     """Makes a campaign as a draft: recipients are added next, and then it is started.
@@ -128,6 +134,7 @@ async def create_campaign(call: Call[CreateCampaign, None]) -> Reply:
     access=Permission.CAMPAIGNS_READ,
     parameters=_ID,
     responses={200: CampaignResults},
+    confined=True,
 )
 async def get_campaign(call: Call[None, None]) -> Reply:
     """Returns a campaign and what became of its messages so far."""
@@ -148,6 +155,7 @@ async def get_campaign(call: Call[None, None]) -> Reply:
     body=Empty,
     responses={200: CampaignModel},
     problems=[CAMPAIGN_STATE],
+    confined=True,
 )
 async def start_campaign(call: Call[Empty, None]) -> Reply:
     """Lets a draft go out, from its `startAt` on and within its window."""
@@ -167,6 +175,7 @@ async def start_campaign(call: Call[Empty, None]) -> Reply:
     body=Empty,
     responses={200: CampaignModel},
     problems=[CAMPAIGN_STATE],
+    confined=True,
 )
 async def pause_campaign(call: Call[Empty, None]) -> Reply:
     """Releases nothing more. The few messages that are in a queue already still go out."""
@@ -183,6 +192,7 @@ async def pause_campaign(call: Call[Empty, None]) -> Reply:
     body=Empty,
     responses={200: CampaignModel},
     problems=[CAMPAIGN_STATE],
+    confined=True,
 )
 async def resume_campaign(call: Call[Empty, None]) -> Reply:
     """Goes on with the next recipient; nobody is written to twice."""
@@ -199,6 +209,7 @@ async def resume_campaign(call: Call[Empty, None]) -> Reply:
     body=Empty,
     responses={200: CampaignModel},
     problems=[CAMPAIGN_STATE],
+    confined=True,
 )
 async def cancel_campaign(call: Call[Empty, None]) -> Reply:
     """Ends a campaign for good, and takes back its messages that still wait in a queue.
@@ -246,9 +257,11 @@ async def _take_back(call: Call[Empty, None]) -> None:
     parameters=_ID,
     responses={204: None},
     problems=[CAMPAIGN_STATE],
+    confined=True,
 )
 async def delete_campaign(call: Call[None, None]) -> Reply:
     """Deletes a campaign that is not running, with its recipients and results; messages stay."""
+    await confine_campaign(call)
     entry = audit_entry(call, "campaign.delete", call.path["id"])
     await _commit(call, _delete, scope_of(call), call.path["id"], entry)
     return Reply(status=HTTPStatus.NO_CONTENT)
@@ -258,12 +271,23 @@ async def load_campaign(call: Call[Any, Any]) -> CampaignRecord:
     """Return the tenant's campaign that the path names.
 
     Raises:
-        ProblemError: there is none.
+        ProblemError: there is none, or none for a key that is bound to an instance.
     """
     record = await call.services.database.fetch(campaigns.get, scope_of(call), call.path["id"])
-    if record is None:
+    bound = call.principal.instance_id
+    if record is None or (bound is not None and record.instances != (bound,)):
         raise ProblemError(NOT_FOUND)
     return record
+
+
+async def confine_campaign(call: Call[Any, Any]) -> None:
+    """Let a key that is bound to an instance see only what that instance alone sends.
+
+    Raises:
+        ProblemError: it is such a key, and the campaign is another one.
+    """
+    if call.principal.instance_id is not None:
+        await load_campaign(call)
 
 
 def scope_of(call: Call[Any, Any]) -> Scope:
@@ -275,7 +299,7 @@ async def _check_instances(call: Call[CreateCampaign, None], ids: Sequence[str])
     problems = []
     for number, one in enumerate(ids):
         found = await call.services.database.fetch(instances.get, scope_of(call), one)
-        if found is None:
+        if found is None or not call.principal.sees(found.id):
             detail = "is no instance of yours"
             problems.append(FieldProblem(detail=detail, pointer=f"#/instances/{number}"))
     if problems:
@@ -290,6 +314,7 @@ def _options(body: CreateCampaign) -> dict[str, Any] | None:
 async def _move(
     call: Call[Empty, None], action: str, status: CampaignStatus, out_of: list[CampaignStatus]
 ) -> Reply:
+    await confine_campaign(call)
     entry = audit_entry(call, f"campaign.{action}", call.path["id"])
     record = await _commit(
         call, _set_status, scope_of(call), call.path["id"], status, out_of, entry

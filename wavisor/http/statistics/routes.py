@@ -51,14 +51,16 @@ _STATISTICS: Mapping[str, Any] = {
     "/api/stats",
     operation="getStatistics",
     summary="Get statistics of the subscription",
+    confined=True,
     **_STATISTICS,
 )
 async def get_statistics(call: Call[None, StatisticsQuery]) -> Reply:
     """Sums what happened to the messages of all instances, deleted ones included.
 
-    Figures are counted by the hour of UTC in which it happened, and stay when messages go.
+    Figures are counted by the hour of UTC in which it happened, and stay when messages go. A key
+    that is bound to an instance gets that one's.
     """
-    return await _answer(call, None)
+    return await _answer(call, call.principal.instance_id)
 
 
 @router.route(

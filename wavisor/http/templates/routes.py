@@ -57,6 +57,7 @@ _ID = {"id": Kind.TEMPLATE}
     access=Permission.TEMPLATES_READ,
     query=PageQuery,
     responses={200: Page[TemplateModel]},
+    shared=True,
 )
 async def list_templates(call: Call[None, PageQuery]) -> Reply:
     """Lists the subscription's templates in their newest versions, oldest first."""
@@ -111,6 +112,7 @@ async def create_template(call: Call[CreateTemplate, None]) -> Reply:
     parameters=_ID,
     query=VersionQuery,
     responses={200: TemplateModel},
+    shared=True,
 )
 async def get_template(call: Call[None, VersionQuery]) -> Reply:
     """Returns a template in its newest version, or in the one that is asked for."""
@@ -126,6 +128,7 @@ async def get_template(call: Call[None, VersionQuery]) -> Reply:
     parameters=_ID,
     query=PageQuery,
     responses={200: Page[TemplateModel]},
+    shared=True,
 )
 async def list_versions(call: Call[None, PageQuery]) -> Reply:
     """Lists what a template said in each of its versions, newest first."""
@@ -206,6 +209,7 @@ async def delete_template(call: Call[None, None]) -> Reply:
     parameters=_ID,
     body=PreviewTemplate,
     responses={200: RenderedTemplate},
+    shared=True,
 )
 async def preview_template(call: Call[PreviewTemplate, None]) -> Reply:
     """Returns what a template says with the values given. Nothing is sent, nothing fetched."""
