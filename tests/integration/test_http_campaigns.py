@@ -43,8 +43,9 @@ class Desk:
     def post(self, path: str, body: Any = None, **more: Any) -> Answer:
         return self.gateway.post(path, {} if body is None else body, token=self.owner.token, **more)
 
-    def patch(self, path: str, body: Any) -> Answer:
-        return self.gateway.patch(path, body, token=self.owner.token)
+    def patch(self, path: str, body: Any) -> None:
+        answer = self.gateway.patch(path, body, token=self.owner.token)
+        assert answer.status == 200, answer.body
 
     def create(self, **changes: Any) -> str:
         body = {"name": "Spring", "template": "Offer", "instances": [self.instance], **changes}
@@ -215,7 +216,7 @@ def test_cancelling_takes_back_what_waits(gateway: GatewayLab) -> None:
     desk = Desk(gateway)
     desk.patch(
         f"/api/instances/{desk.instance}",
-        {"settings": {"pacing": {"enabled": True, "messagesPerMinute": 0.001, "jitter": 0}}},
+        {"settings": {"pacing": {"enabled": True, "messagesPerMinute": 0.01, "jitter": 0}}},
     )
     campaign = desk.create()
     desk.add(campaign, *(person(number) for number in range(100)))
@@ -241,7 +242,7 @@ def test_a_cancellation_that_an_instance_did_not_hear_is_repeated(
     desk.add(campaign, *(person(number) for number in range(30)))
     desk.patch(
         f"/api/instances/{desk.instance}",
-        {"settings": {"pacing": {"enabled": True, "messagesPerMinute": 0.001, "jitter": 0}}},
+        {"settings": {"pacing": {"enabled": True, "messagesPerMinute": 0.01, "jitter": 0}}},
     )
     desk.act(campaign, "start")
     desk.wait(campaign, released=20)

@@ -74,6 +74,19 @@ def fill(database: Database, scope: Scope, campaign: str, first: int, last: int)
     )
 
 
+def add(database: Database, scope: Scope, campaign: str, *chats: str) -> int:
+    """Add people by their addresses; return how many were new."""
+    token = database.write_wait(campaign_recipients.begin_import, scope, campaign)
+    new = [NewRecipient(one, one, {"type": "text", "text": "hi"}, "hi") for one in chats]
+    added: int = database.write_wait(
+        campaign_recipients.add_recipients, scope, campaign, token, 0, new
+    )
+    database.write_wait(
+        campaign_recipients.finish_import, scope, campaign, token, length=added, duplicates=0
+    )
+    return added
+
+
 def start(database: Database, scope: Scope, campaign: str) -> None:
     database.write_wait(
         campaigns.set_status,
@@ -278,6 +291,48 @@ def test_who_opted_out_under_another_address_gets_nothing(database: Database) ->
     assert done is not None
     assert (done.campaign.released, done.campaign.skipped) == (1, 3)
     assert queued_chats(database) == {recipient(3).chat: 1}
+
+
+def test_who_opted_out_gets_nothing_under_another_form_or_the_hidden_address(
+    database: Database,
+) -> None:
+    scope, campaign, instance = draft(database, 0)
+    old, new, hidden = "5491112345678", "541112345678", "88@lid"
+    add(database, scope, campaign, f"{old}@s.whatsapp.net", hidden, "5511912345678@s.whatsapp.net")
+
+    def known() -> None:
+        common = {"subscription": scope.subscription_id, "instance": instance, "kind": "person"}
+        Chat.create(**common, jid="1777@s.whatsapp.net", lid=hidden, last_position=0)
+
+    database.write_wait(known)
+    for said_as in (f"{new}@s.whatsapp.net", "1777@s.whatsapp.net"):
+        database.write_wait(opt_outs.add, scope, said_as, "api")
+    start(database, scope, campaign)
+    done = database.write_wait(campaign_release.release, campaign, 10, QueueLimits())
+    assert done is not None
+    assert (done.campaign.released, done.campaign.skipped) == (1, 2)
+    assert queued_chats(database) == {"5511912345678@s.whatsapp.net": 1}
+
+
+def test_a_person_with_several_addresses_is_in_a_campaign_once(database: Database) -> None:
+    scope, campaign, instance = draft(database, 0)
+    number, hidden = "1777@s.whatsapp.net", "88@lid"
+
+    def known() -> None:
+        common = {"subscription": scope.subscription_id, "instance": instance, "kind": "person"}
+        Chat.create(**common, jid=number, lid=hidden, alias="1666@s.whatsapp.net", last_position=0)
+
+    database.write_wait(known)
+    forms = ("5511987654321@s.whatsapp.net", "551187654321@s.whatsapp.net")
+    # Within one portion, and with what an earlier one added.
+    assert add(database, scope, campaign, hidden, forms[0], number, forms[1], "1999@lid") == 3
+    assert add(database, scope, campaign, number, "1666@s.whatsapp.net", forms[1], hidden) == 0
+    assert add(database, scope, campaign, "1555@s.whatsapp.net") == 1
+    people = database.read_wait(campaign_recipients.list_recipients, scope, campaign, limit=9)
+    assert [one.chat for one in people] == [hidden, forms[0], "1999@lid", "1555@s.whatsapp.net"]
+    # Another tenant knows nothing of it.
+    stranger, theirs, _ = draft(database, 0)
+    assert add(database, stranger, theirs, number, hidden) == 2
 
 
 def test_the_file_of_a_campaign_is_kept_until_it_ended(

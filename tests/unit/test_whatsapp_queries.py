@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from pydantic import BaseModel, ValidationError
 
+from wavisor.number_variants import number_variants
 from wavisor.whatsapp import queries
 from wavisor.whatsapp import query_results as results
-from wavisor.whatsapp.number_variants import number_variants
 from wavisor.whatsapp.pictures import EDGE, PictureError, decoded, square_jpeg
 from wavisor.whatsapp.queries import QUERIES, QueryModel, result_type
 

@@ -16,6 +16,7 @@ import peewee
 
 from wavisor.domain import CampaignStatus, RecipientStatus
 from wavisor.storage import campaigns, current
+from wavisor.storage.campaign_people import addresses_of, taken
 from wavisor.storage.campaign_records import CampaignRecord, NewRecipient, RecipientRecord
 from wavisor.storage.errors import Conflict, TooMany
 from wavisor.storage.models import Campaign, CampaignRecipient, Message
@@ -90,14 +91,7 @@ def add_recipients(
     row = _importing(scope, campaign_id, token)
     if row.total + first + len(recipients) > RECIPIENT_LIMIT:
         raise TooMany("recipients", RECIPIENT_LIMIT)
-    known = {
-        one.chat
-        for one in CampaignRecipient.select(CampaignRecipient.chat).where(
-            CampaignRecipient.campaign == campaign_id,
-            CampaignRecipient.chat.in_([one.chat for one in recipients]),
-        )
-    }
-    new = {one.chat: one for one in recipients if one.chat not in known}
+    new = _new_ones(scope, row, recipients)
     rows = [
         {
             "campaign": campaign_id,
@@ -108,7 +102,7 @@ def add_recipients(
             "text": one.text,
             "status": RecipientStatus.PENDING.value,
         }
-        for number, one in enumerate(new.values())
+        for number, one in enumerate(new)
     ]
     for start in range(0, len(rows), _ROWS):
         CampaignRecipient.insert_many(rows[start : start + _ROWS]).execute()
@@ -116,6 +110,18 @@ def add_recipients(
         Campaign.id == campaign_id
     ).execute()
     return len(rows)
+
+
+def _new_ones(scope: Scope, row: Any, recipients: Sequence[NewRecipient]) -> list[NewRecipient]:
+    """Return those who are not in the campaign yet, each once, whatever their addresses."""
+    people = addresses_of(scope, row.instances, [one.chat for one in recipients])
+    known = set().union(*(people[one] for one in taken(row.id, people)))
+    new = []
+    for one in recipients:
+        if not people[one.chat] & known:
+            known |= people[one.chat]
+            new.append(one)
+    return new
 
 
 def finish_import(

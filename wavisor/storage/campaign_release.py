@@ -15,6 +15,7 @@ from typing import Any
 from wavisor.domain import CampaignStatus, EventType, InstanceStatus, RecipientStatus
 from wavisor.event_data.instances import CampaignProgress
 from wavisor.storage import current, events, queue, quotas
+from wavisor.storage.campaign_people import addresses_of, opted_out
 from wavisor.storage.campaign_records import CampaignRecord, Release
 from wavisor.storage.campaigns import campaign_record
 from wavisor.storage.errors import LimitReached, QueueFull
@@ -22,10 +23,8 @@ from wavisor.storage.message_records import MessageRecord, NewMessage, QueueLimi
 from wavisor.storage.models import (
     Campaign,
     CampaignRecipient,
-    Chat,
     Instance,
     Message,
-    OptOut,
 )
 from wavisor.storage.records import EventRecord, NewEvent
 from wavisor.storage.scope import Scope
@@ -168,22 +167,6 @@ def _has(row: Any, status: Any) -> bool:
     )
 
 
-def _opted_out(scope: Scope, instance_ids: list[str], persons: list[str]) -> set[str]:
-    """Return those who want no campaign, under whichever of their addresses they said so."""
-    addresses = {one: {one} for one in persons}
-    for column in (Chat.jid, Chat.alias):
-        known: Any = scope.select_by(Chat, column, Chat.jid, Chat.lid, Chat.alias).where(
-            Chat.instance.in_(instance_ids), column.in_(persons)
-        )
-        for person, *others in known.tuples():
-            addresses[person].update(one for one in others if one is not None)
-    rows = scope.select(OptOut, OptOut.chat).where(
-        OptOut.chat.in_(set().union(*addresses.values()))
-    )
-    unwilling = {row.chat for row in rows}
-    return {one for one, known in addresses.items() if known & unwilling}
-
-
 @dataclass
 class _Plan:
     """What is to become of a campaign's next recipients; by their positions."""
@@ -197,7 +180,8 @@ class _Plan:
 
 def _plan(row: Any, pending: Sequence[Any], limits: QueueLimits) -> _Plan:
     scope, plan = Scope(row.subscription_id), _Plan([], [])
-    unwilling = _opted_out(scope, row.instances, [one.chat for one in pending])
+    people = addresses_of(scope, row.instances, [one.chat for one in pending])
+    unwilling = opted_out(scope, people)
     most = min(AHEAD, limits.instance)
     pool = _pool(scope, row, most)
     room, left = queue.room(scope, limits), quotas.messages_left(scope)

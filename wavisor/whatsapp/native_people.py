@@ -20,12 +20,12 @@ from neonize.utils.enum import (
     ReceiptType,
 )
 
+from wavisor.number_variants import number_variants
 from wavisor.whatsapp import queries as ask
 from wavisor.whatsapp import query_results as results
 from wavisor.whatsapp.addresses import LID_SERVER, PHONE_SERVER, jid_text
 from wavisor.whatsapp.events import Failure
 from wavisor.whatsapp.native_addresses import NativeAddresses, native_jid
-from wavisor.whatsapp.number_variants import number_variants
 from wavisor.whatsapp.person import Person
 from wavisor.whatsapp.pictures import PictureError, decoded, square_jpeg
 from wavisor.whatsapp.query_failures import QueryRefusedError, failure_of_query

@@ -21,6 +21,7 @@ from wavisor.actors.instance.observer import InstanceObserver
 from wavisor.actors.instance.settings import OptOutSettings
 from wavisor.domain import ChatKind, EventType, MessageDirection
 from wavisor.event_data.messages import MessageReceived as MessageReceivedData
+from wavisor.number_variants import number_variants
 from wavisor.storage import (
     EventRecord,
     InboundMessage,
@@ -48,7 +49,6 @@ from wavisor.whatsapp.events import (
     UndecryptableMessage,
 )
 from wavisor.whatsapp.inbound import chosen_options
-from wavisor.whatsapp.number_variants import number_variants
 
 __all__ = ["Inbox", "party_of", "provenance"]
 

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from wavisor.actors.instance.journal import Journal
 from wavisor.actors.instance.messages import QueryFailedError
 from wavisor.actors.instance.questions import Outcome, Questions
+from wavisor.number_variants import number_variants
 from wavisor.storage import Party, numbers
 from wavisor.whatsapp.events import Failure
-from wavisor.whatsapp.number_variants import number_variants
 from wavisor.whatsapp.queries import CheckNumbers
 
 __all__ = ["NumberChecks"]
