@@ -57,7 +57,7 @@ def test_pacing_holds_at_once_without_a_reconnect(gateway: GatewayLab, owner: Me
     instance = gateway.create_instance(owner)
     gateway.link(owner, instance)
     sessions = len(gateway.driver.sessions)
-    settings = {"pacing": {"enabled": True, "messagesPerMinute": 0.001, "jitter": 0}}
+    settings = {"pacing": {"enabled": True, "messagesPerMinute": 0.01, "jitter": 0}}
     patch(gateway, owner, instance, {"settings": settings})
     headers = {"X-Instance-Id": instance, "Prefer": "wait=10"}
 

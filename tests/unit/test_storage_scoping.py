@@ -42,7 +42,7 @@ UNSCOPED = {
     "outcomes.py": {"_change", "mark_sent", "note_whatsapp_id", "expire_due"},
     "receipts.py": {"_SENT", "_advancing", "_dating"},
     "history.py": {"_known"},
-    "inbound.py": {"_TOLD_BY_HISTORY", "_find", "_changed", "apply_sent"},
+    "inbound.py": {"_KNOWN", "_find", "_changed", "apply_sent"},
     "chat_addresses.py": {"_BY_ALIAS", "_BY_LID", "BY_JID", "merge"},
     "chats.py": {"_NOTE_CONTACT", "name", "note_read"},
     "numbers.py": {"_CHECKED", "settle"},
