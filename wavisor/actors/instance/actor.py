@@ -15,8 +15,8 @@ import structlog
 from wavisor.actors.ask import tell
 from wavisor.actors.instance.admission import Admission
 from wavisor.actors.instance.call_screening import CallScreening
+from wavisor.actors.instance.chat_names import ChatNames
 from wavisor.actors.instance.downloads import Downloads
-from wavisor.actors.instance.group_names import GroupNames
 from wavisor.actors.instance.habits import Habits
 from wavisor.actors.instance.history import HistoryKeeper
 from wavisor.actors.instance.inbox import Inbox
@@ -377,7 +377,7 @@ class InstanceActor(SupervisedActor):
             observer=services.observer,
         )
         self._reception.on_stored = self._habits.on_stored
-        names = GroupNames(self._instance_id, journal=self._journal, questions=self._questions)
+        names = ChatNames(self._instance_id, journal=self._journal, questions=self._questions)
         self._outbox.on_talk = names.on_talk
         self._reactions = Reactions(
             lifecycle=self._life,

@@ -14,8 +14,8 @@ import structlog
 
 from wavisor.actors.instance import chat_payloads, payloads
 from wavisor.actors.instance.admission import Admission
+from wavisor.actors.instance.chat_names import ChatNames
 from wavisor.actors.instance.downloads import Downloads
-from wavisor.actors.instance.group_names import GroupNames
 from wavisor.actors.instance.habits import Habits
 from wavisor.actors.instance.history import HistoryKeeper
 from wavisor.actors.instance.inbox import Inbox
@@ -63,7 +63,7 @@ class Reactions:
         admission: Admission,
         habits: Habits,
         downloads: Downloads,
-        names: GroupNames,
+        names: ChatNames,
         journal: Journal,
         timers: NamedTimers,
         clock: Clock,

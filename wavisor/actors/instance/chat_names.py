@@ -1,7 +1,7 @@
-"""Learns what the groups are called in whose chats something is said.
+"""Learns what the groups and channels are called in which something is said.
 
-A group's message does not tell, and the event that does may have come before there was a chat, or
-before the device was linked. So who is not known by then is asked about, once a group.
+Their messages do not tell, and the event that does may have come before there was a chat, or before
+the device was linked. So WhatsApp is asked about each that has no name by then, once.
 """
 
 from __future__ import annotations
@@ -17,15 +17,17 @@ from wavisor.domain import ChatKind
 from wavisor.storage import chat_addresses, chats
 from wavisor.whatsapp.events import GroupUpdated
 from wavisor.whatsapp.group_queries import GroupInfo
+from wavisor.whatsapp.queries import AnyQuery, ChannelInfo
 
-__all__ = ["GroupNames"]
+__all__ = ["ChatNames"]
 
 _REMEMBERED = 4096
+_NAMED = frozenset({ChatKind.GROUP, ChatKind.CHANNEL})
 _WORTH_ANOTHER_TRY = frozenset({"not_connected", "busy"})
 
 
-class GroupNames:
-    """The names of one instance's groups; used only in its actor's thread.
+class ChatNames:
+    """The names of one instance's groups and channels; used only in its actor's thread.
 
     Args:
         instance_id: whose groups they are.
@@ -53,7 +55,7 @@ class GroupNames:
         Args:
             chat: its JID.
         """
-        if chat in self._settled or chat_addresses.kind_of(chat) is not ChatKind.GROUP:
+        if chat in self._settled or chat_addresses.kind_of(chat) not in _NAMED:
             return
         self._settled[chat] = None
         _shorten(self._settled)
@@ -64,8 +66,9 @@ class GroupNames:
             self._ask(chat)
 
     def _ask(self, chat: str) -> None:
+        group = chat_addresses.kind_of(chat) is ChatKind.GROUP
         try:
-            query = GroupInfo(group=chat)
+            query: AnyQuery = GroupInfo(group=chat) if group else ChannelInfo(channel=chat)
         except ValidationError:
             return  # no address that WhatsApp gives
         self._questions.ask_for(query, lambda found: self._note(chat, found))

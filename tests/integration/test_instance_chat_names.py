@@ -1,4 +1,4 @@
-"""Chats with groups have names: as WhatsApp tells them, or as it answers when it is asked once."""
+"""Chats with groups and channels have names: those that WhatsApp tells, or answers when asked."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from wavisor.storage import chats, messages
 from wavisor.whatsapp.commands import Query
 from wavisor.whatsapp.events import Failure, GroupUpdated, MessageReceived, Person
 from wavisor.whatsapp.group_queries import GroupInfo
-from wavisor.whatsapp.query_results import Group
+from wavisor.whatsapp.query_results import Channel, Group
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CLUB = Person(jid="120363000000000001@g.us")
 TEAM = Person(jid="120363000000000002@g.us")
+NEWS = Person(jid="120363000000000003@newsletter")
 ANNA = Person(jid="77@lid", lid="77@lid", phone="+15550101")
 
 
@@ -149,7 +150,28 @@ def test_a_group_that_could_not_be_asked_about_is_asked_about_again_where_that_m
     assert (member.name(CLUB), len(member.asked)) == (None, times)
 
 
-def test_only_groups_are_asked_about(member: Member) -> None:
+def test_a_channel_is_asked_about_as_well(member: Member) -> None:
+    member.lab.driver.results["channel_info"] = Channel(
+        jid=NEWS.jid,
+        name="News",
+        description=None,
+        subscribers=1,
+        verified=False,
+        state="active",
+        role="subscriber",
+        muted=False,
+        invite_link=None,
+        picture_path=None,
+        created_at=None,
+    )
+    for message_id in ("M", "N"):
+        member.hear(NEWS, message_id)
+    assert member.name(NEWS) == "News"
+    queries = [one.query for one in member.session.commands(Query)]
+    assert [one.kind for one in queries] == ["channel_info"]
+
+
+def test_nobody_else_is_asked_about(member: Member) -> None:
     member.hear(ANNA)
     member.hear(Person(jid="status@broadcast"), "N")
     member.hear(Person(jid="no-group@g.us"), "O")
