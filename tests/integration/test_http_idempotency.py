@@ -144,3 +144,39 @@ def test_claim_is_renewed_once_the_database_is_back(
     assert next(refusals, None) is None
     desk.release()
     assert slow.result(WAIT).status == 202
+
+
+CREATIONS = {
+    "/api/instances": {"name": "Shop"},
+    "/api/templates": {"name": "Offer", "content": {"text": "hi"}},
+    "/api/campaigns": {"name": "Spring", "template": "Known"},
+}
+
+
+@pytest.mark.parametrize("path", CREATIONS)
+def test_what_is_created_with_a_key_is_created_once(http_on_both: HttpLab, path: str) -> None:
+    http = http_on_both
+    owner = http.register()
+    known = {"name": "Known", "content": {"text": "hi"}}
+    body = dict(CREATIONS[path])
+    if path == "/api/campaigns":
+        assert http.post("/api/templates", known, token=owner.token).status == 201
+        instance = new_instance(http.database, Scope(owner.subscription_id)).id
+        body["instances"] = [instance]
+    headers = {"Idempotency-Key": "once"}
+    first = http.post(path, body, token=owner.token, headers=headers)
+    assert first.status in (201, 202)  # there are no actors here that could be ready
+    again = http.post(path, body, token=owner.token, headers=headers)
+    assert (again.status, again.json) == (201, first.json)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert again.headers["Location"] == first.headers["Location"]
+    other = http.post(path, {**body, "name": "Other"}, token=owner.token, headers=headers)
+    assert (other.status, other.problem) == (422, "idempotency-key-reused")
+    names = [one["name"] for one in http.get(path, token=owner.token).json["items"]]
+    assert names.count(body["name"]) == 1 and "Other" not in names
+    # A request that failed gives its key back.
+    failed = http.post(path, {**body, "name": ""}, token=owner.token, headers=headers)
+    assert failed.status == 422
+    stranger = http.register()
+    if path != "/api/campaigns":
+        assert http.post(path, body, token=stranger.token, headers=headers).status in (201, 202)

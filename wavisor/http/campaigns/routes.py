@@ -19,6 +19,13 @@ from wavisor.http.campaigns.schemas import (
     campaign_fields,
     campaign_model,
 )
+from wavisor.http.idempotency import (
+    IDEMPOTENCY_HEADER,
+    IDEMPOTENCY_PROBLEMS,
+    REPLAYED,
+    ClaimedKey,
+    once,
+)
 from wavisor.http.messages.composing import Draft
 from wavisor.http.messages.intake import MEDIA_PROBLEMS
 from wavisor.http.pagination import decode_cursor, encode_cursor
@@ -93,7 +100,8 @@ async def list_campaigns(call: Call[None, CampaignQuery]) -> Reply:
     access=Permission.CAMPAIGNS_MANAGE,
     body=CreateCampaign,
     responses={201: CampaignModel},
-    problems=[LIMIT_REACHED, *MEDIA_PROBLEMS],
+    problems=[LIMIT_REACHED, *MEDIA_PROBLEMS, *IDEMPOTENCY_PROBLEMS],
+    headers=IDEMPOTENCY_HEADER,
     confined=True,
 )
 async def create_campaign(call: Call[CreateCampaign, None]) -> Reply:
@@ -102,6 +110,21 @@ async def create_campaign(call: Call[CreateCampaign, None]) -> Reply:
     The template is taken in its present version, whatever becomes of it later; a file that it
     names is fetched now, once for all.
     """
+    _check_seen(call)  # before an answer that somebody else got is given once more
+    async with once(call, "", CampaignModel) as request:
+        if request.earlier is not None:
+            headers = {"Location": f"/api/campaigns/{request.earlier.id}", **REPLAYED}
+            return Reply(request.earlier, request.status, headers)
+        new, draft = await _draft(call)
+        entry = audit_entry(call, "campaign.create", None, after={"name": new.name})
+        record = await call.services.database.commit(
+            _create, scope_of(call), new, draft, entry, request.key
+        )
+    headers = {"Location": f"/api/campaigns/{record.id}"}
+    return Reply(campaign_model(record), HTTPStatus.CREATED, headers)
+
+
+async def _draft(call: Call[CreateCampaign, None]) -> tuple[NewCampaign, Draft | None]:
     body = call.body
     template = await template_named(call, body.template, body.version)
     await _check_instances(call, body.instances)
@@ -120,10 +143,7 @@ async def create_campaign(call: Call[CreateCampaign, None]) -> Reply:
         start_at=body.start_at,
         created_by=author_of(call),
     )
-    entry = audit_entry(call, "campaign.create", None, after={"name": body.name})
-    record = await call.services.database.commit(_create, scope_of(call), new, draft, entry)
-    headers = {"Location": f"/api/campaigns/{record.id}"}
-    return Reply(campaign_model(record), HTTPStatus.CREATED, headers)
+    return new, draft
 
 
 @router.route(
@@ -295,13 +315,23 @@ def scope_of(call: Call[Any, Any]) -> Scope:
     return Scope(call.principal.subscription_id)
 
 
+def _check_seen(call: Call[CreateCampaign, None]) -> None:
+    """Refuse instances that there are not for a key that is bound to another one."""
+    _refuse([not call.principal.sees(one) for one in call.body.instances])
+
+
 async def _check_instances(call: Call[CreateCampaign, None], ids: Sequence[str]) -> None:
-    problems = []
-    for number, one in enumerate(ids):
-        found = await call.services.database.fetch(instances.get, scope_of(call), one)
-        if found is None or not call.principal.sees(found.id):
-            detail = "is no instance of yours"
-            problems.append(FieldProblem(detail=detail, pointer=f"#/instances/{number}"))
+    database, scope = call.services.database, scope_of(call)
+    _refuse([await database.fetch(instances.get, scope, one) is None for one in ids])
+
+
+def _refuse(missing: Sequence[bool]) -> None:
+    detail = "is no instance of yours"
+    problems = [
+        FieldProblem(detail=detail, pointer=f"#/instances/{number}")
+        for number, is_missing in enumerate(missing)
+        if is_missing
+    ]
     if problems:
         raise ProblemError(VALIDATION_FAILED, errors=problems)
 
@@ -330,7 +360,9 @@ async def _commit(call: Call[Any, Any], function: Any, *arguments: Any) -> Any:
         raise ProblemError(CAMPAIGN_STATE, f"It cannot be done: {error}.") from None
 
 
-def _create(scope: Scope, new: NewCampaign, draft: Draft | None, entry: NewAudit) -> CampaignRecord:
+def _create(
+    scope: Scope, new: NewCampaign, draft: Draft | None, entry: NewAudit, key: ClaimedKey | None
+) -> CampaignRecord:
     if draft is not None and draft.keepsake is not None:
         stored = draft.keepsake.stored
         kept = media.put(
@@ -344,6 +376,8 @@ def _create(scope: Scope, new: NewCampaign, draft: Draft | None, entry: NewAudit
         new = replace(new, media_id=kept.id)
     record = campaigns.create(scope, new)
     audit.append(scope.subscription_id, replace(entry, target=record.id))
+    if key is not None:
+        key.finish(scope, HTTPStatus.CREATED, campaign_model(record))
     return record
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -13,6 +14,13 @@ from wavisor.actors.instance.state import state_of
 from wavisor.actors.instances import InstanceUnavailableError
 from wavisor.actors.removals import remove_instance
 from wavisor.http.auditing import audit_entry
+from wavisor.http.idempotency import (
+    IDEMPOTENCY_HEADER,
+    IDEMPOTENCY_PROBLEMS,
+    REPLAYED,
+    ClaimedKey,
+    once,
+)
 from wavisor.http.instances.schemas import (
     CreateInstance,
     EventModel,
@@ -74,7 +82,8 @@ async def list_instances(call: Call[None, InstanceQuery]) -> Reply:
     access=Permission.INSTANCES_MANAGE,
     body=CreateInstance,
     responses={201: InstanceDetail, 202: InstanceDetail},
-    problems=[TIER_LIMIT_REACHED],
+    problems=[TIER_LIMIT_REACHED, *IDEMPOTENCY_PROBLEMS],
+    headers=IDEMPOTENCY_HEADER,
 )
 async def create_instance(call: Call[CreateInstance, None]) -> Reply:
     """Creates an instance, disconnected.
@@ -83,15 +92,19 @@ async def create_instance(call: Call[CreateInstance, None]) -> Reply:
     yet; it will be shortly. How many instances there may be depends on the subscription's tier.
     """
     entry = audit_entry(call, "instance.create", None, after={"name": call.body.name})
-    record = await call.services.database.commit(_create, _scope(call), call.body.name, entry)
+    async with once(call, "", InstanceDetail) as request:
+        if request.earlier is not None:
+            headers = {"Location": f"/api/instances/{request.earlier.id}", **REPLAYED}
+            return Reply(request.earlier, request.status, headers)
+        record, stored = await call.services.database.commit(
+            _create, _scope(call), call.body.name, entry, request.key, call.services.clock.now()
+        )
     headers = {"Location": f"/api/instances/{record.id}"}
     try:
         snapshot = await call.services.instances.start(record.id)
     except InstanceUnavailableError as error:
         log.warning("the actor of a new instance has not started", error=str(error))
-        stored = state_of(record).snapshot(QrCounter(), call.services.clock.now())
-        detail = detail_of(record, stored)
-        return Reply(detail, HTTPStatus.ACCEPTED, headers)
+        return Reply(stored, HTTPStatus.ACCEPTED, headers)
     return Reply(detail_of(record, snapshot), HTTPStatus.CREATED, headers)
 
 
@@ -203,10 +216,16 @@ def _scope(call: Call[Any, Any]) -> Scope:
     return Scope(call.principal.subscription_id)
 
 
-def _create(scope: Scope, name: str, entry: NewAudit) -> InstanceRecord:
+def _create(
+    scope: Scope, name: str, entry: NewAudit, key: ClaimedKey | None, now: datetime
+) -> tuple[InstanceRecord, InstanceDetail]:
+    """Run in a write transaction: store an instance; return how it is before its actor is up."""
     record = instances.create(scope, name=name)
     audit.append(scope.subscription_id, replace(entry, target=record.id))
-    return record
+    detail = detail_of(record, state_of(record).snapshot(QrCounter(), now))
+    if key is not None:
+        key.finish(scope, HTTPStatus.CREATED, detail)
+    return record, detail
 
 
 def _check_proxy(call: Call[Any, Any], proxy: str | None) -> None:

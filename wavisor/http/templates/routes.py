@@ -7,6 +7,13 @@ from http import HTTPStatus
 from typing import Any
 
 from wavisor.http.auditing import audit_entry
+from wavisor.http.idempotency import (
+    IDEMPOTENCY_HEADER,
+    IDEMPOTENCY_PROBLEMS,
+    REPLAYED,
+    ClaimedKey,
+    once,
+)
 from wavisor.http.pagination import decode_cursor, encode_cursor
 from wavisor.http.permissions import Permission
 from wavisor.http.positions import decode_position, encode_position
@@ -79,7 +86,8 @@ async def list_templates(call: Call[None, PageQuery]) -> Reply:
     access=Permission.TEMPLATES_MANAGE,
     body=CreateTemplate,
     responses={201: TemplateModel},
-    problems=[NAME_TAKEN, LIMIT_REACHED],
+    problems=[NAME_TAKEN, LIMIT_REACHED, *IDEMPOTENCY_PROBLEMS],
+    headers=IDEMPOTENCY_HEADER,
 )
 async def create_template(call: Call[CreateTemplate, None]) -> Reply:
     """Creates a template with its first version.
@@ -90,15 +98,20 @@ async def create_template(call: Call[CreateTemplate, None]) -> Reply:
     body = call.body
     check_template(body.kind, body.content, body.variables)
     entry = audit_entry(call, "template.create", None, after={"name": body.name, "version": 1})
-    record = await _commit(
-        call,
-        _create,
-        _scope(call),
-        body.name,
-        body.description,
-        _version(body.kind, body.content, body.variables),
-        entry,
-    )
+    async with once(call, "", TemplateModel) as request:
+        if request.earlier is not None:
+            headers = {"Location": f"/api/templates/{request.earlier.id}", **REPLAYED}
+            return Reply(request.earlier, request.status, headers)
+        record = await _commit(
+            call,
+            _create,
+            _scope(call),
+            body.name,
+            body.description,
+            _version(body.kind, body.content, body.variables),
+            entry,
+            request.key,
+        )
     headers = {"Location": f"/api/templates/{record.id}"}
     return Reply(template_model(record), HTTPStatus.CREATED, headers)
 
@@ -243,10 +256,17 @@ async def _commit(call: Call[Any, Any], function: Any, *arguments: Any) -> Templ
 
 
 def _create(
-    scope: Scope, name: str, description: str | None, version: NewTemplateVersion, entry: NewAudit
+    scope: Scope,
+    name: str,
+    description: str | None,
+    version: NewTemplateVersion,
+    entry: NewAudit,
+    key: ClaimedKey | None,
 ) -> TemplateRecord:
     record = templates.create(scope, name=name, description=description, version=version)
     audit.append(scope.subscription_id, replace(entry, target=record.id))
+    if key is not None:
+        key.finish(scope, HTTPStatus.CREATED, template_model(record))
     return record
 
 
