@@ -29,9 +29,9 @@ def test_health_tells_database_tree_sessions_and_versions(gateway_on_both: Gatew
     assert found["database"]["seconds"] >= 0
     assert found["supervision"]["status"] == "up"
     assert found["supervision"]["parts"]["instances"] == "running"
-    # Events, webhooks, housekeeping, instances, campaigns, suspensions, HTTP, and one for each
-    # instance.
-    assert found["supervision"]["actors"]["running"] == 9
+    # Events, webhooks, housekeeping, instances, campaigns, suspensions, removals, HTTP, and one
+    # for each instance.
+    assert found["supervision"]["actors"]["running"] == 10
     assert set(found["sessions"]) == set(InstanceStatus)
     assert (found["sessions"]["connected"], found["sessions"]["disconnected"]) == (1, 1)
     assert found["versions"] == {"wavisor": __version__, "neonize": version("neonize")}
