@@ -14,7 +14,7 @@ from pydantic import Field, JsonValue, ValidationError
 from wavisor.http.auditing import author_of
 from wavisor.http.bodies import problems_of
 from wavisor.http.failures import as_problem
-from wavisor.http.idempotency import REPLAYED, ClaimedKey, once
+from wavisor.http.idempotency import ClaimedKey, once
 from wavisor.http.messages.composing import Draft
 from wavisor.http.messages.kinds import KINDS, MEDIA_KINDS, Prepare, compose
 from wavisor.http.messages.requests import MediaBody, SendText
@@ -120,8 +120,8 @@ async def send_bulk(call: Call[SendBulk, None]) -> Reply:
     texts with `linkPreview` the first 20 get a preview.
     """
     async with once(call, call.instance.id, BulkResult) as request:
-        if request.earlier is not None:
-            return Reply(request.earlier, request.status, REPLAYED)
+        if (earlier := request.replay()) is not None:
+            return earlier
         drafts = await _compose_all(call)
         result = await call.services.database.commit(
             _store_all,

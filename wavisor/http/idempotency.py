@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -20,13 +20,12 @@ from pydantic import BaseModel
 
 from wavisor.http.failures import as_problem
 from wavisor.http.problems import VALIDATION_FAILED, FieldProblem, ProblemError, ProblemKind
-from wavisor.http.routing import Call
+from wavisor.http.routing import Call, Reply
 from wavisor.storage import Claim, ClaimLost, ClaimOutcome, Scope, StorageError, idempotency
 
 __all__ = [
     "IDEMPOTENCY_HEADER",
     "IDEMPOTENCY_PROBLEMS",
-    "REPLAYED",
     "ClaimedKey",
     "Once",
     "once",
@@ -45,8 +44,7 @@ IDEMPOTENCY_HEADER = {
     "Idempotency-Key": "Up to 255 visible characters. Repeating a request with the same key gives "
     "the answer to the first one and does nothing again, for 24 hours.",
 }
-REPLAYED = {"Idempotency-Replayed": "true"}
-"""The header of an answer that was given before."""
+_REPLAYED = {"Idempotency-Replayed": "true"}
 
 _KEY = re.compile(r"\A[\x21-\x7e]{1,255}\Z")
 _RETRY_RUNNING = {"Retry-After": "1"}
@@ -84,6 +82,17 @@ class Once(Generic[ModelT]):
     """The answer to the same request, which was done already: then it is not done again."""
     status: int = HTTPStatus.OK
     """Of the earlier answer."""
+
+    def replay(self, location: Callable[[ModelT], str] | None = None) -> Reply | None:
+        """Return the earlier answer as it is given again; None when there is none.
+
+        Args:
+            location: tells where the resource of an answer is; None for those that have none.
+        """
+        if self.earlier is None:
+            return None
+        headers = {} if location is None else {"Location": location(self.earlier)}
+        return Reply(self.earlier, self.status, {**headers, **_REPLAYED})
 
 
 @asynccontextmanager

@@ -22,7 +22,6 @@ from wavisor.http.campaigns.schemas import (
 from wavisor.http.idempotency import (
     IDEMPOTENCY_HEADER,
     IDEMPOTENCY_PROBLEMS,
-    REPLAYED,
     ClaimedKey,
     once,
 )
@@ -112,15 +111,14 @@ async def create_campaign(call: Call[CreateCampaign, None]) -> Reply:
     """
     _check_seen(call)  # before an answer that somebody else got is given once more
     async with once(call, "", CampaignModel) as request:
-        if request.earlier is not None:
-            headers = {"Location": f"/api/campaigns/{request.earlier.id}", **REPLAYED}
-            return Reply(request.earlier, request.status, headers)
+        if (earlier := request.replay(_location)) is not None:
+            return earlier
         new, draft = await _draft(call)
         entry = audit_entry(call, "campaign.create", None, after={"name": new.name})
         record = await call.services.database.commit(
             _create, scope_of(call), new, draft, entry, request.key
         )
-    headers = {"Location": f"/api/campaigns/{record.id}"}
+    headers = {"Location": _location(record)}
     return Reply(campaign_model(record), HTTPStatus.CREATED, headers)
 
 
@@ -308,6 +306,10 @@ async def confine_campaign(call: Call[Any, Any]) -> None:
     """
     if call.principal.instance_id is not None:
         await load_campaign(call)
+
+
+def _location(one: CampaignRecord | CampaignModel) -> str:
+    return f"/api/campaigns/{one.id}"
 
 
 def scope_of(call: Call[Any, Any]) -> Scope:

@@ -17,7 +17,6 @@ from wavisor.http.auditing import audit_entry
 from wavisor.http.idempotency import (
     IDEMPOTENCY_HEADER,
     IDEMPOTENCY_PROBLEMS,
-    REPLAYED,
     ClaimedKey,
     once,
 )
@@ -93,13 +92,12 @@ async def create_instance(call: Call[CreateInstance, None]) -> Reply:
     """
     entry = audit_entry(call, "instance.create", None, after={"name": call.body.name})
     async with once(call, "", InstanceDetail) as request:
-        if request.earlier is not None:
-            headers = {"Location": f"/api/instances/{request.earlier.id}", **REPLAYED}
-            return Reply(request.earlier, request.status, headers)
+        if (earlier := request.replay(_location)) is not None:
+            return earlier
         record, stored = await call.services.database.commit(
             _create, _scope(call), call.body.name, entry, request.key, call.services.clock.now()
         )
-    headers = {"Location": f"/api/instances/{record.id}"}
+    headers = {"Location": _location(record)}
     try:
         snapshot = await call.services.instances.start(record.id)
     except InstanceUnavailableError as error:
@@ -210,6 +208,10 @@ async def list_events(call: Call[None, EventsQuery]) -> Reply:
     )
     items = [event_model(record) for record in page.items]
     return Reply(Page[EventModel](items=items, next_cursor=encode_position(page.next_cursor)))
+
+
+def _location(one: InstanceRecord | InstanceDetail) -> str:
+    return f"/api/instances/{one.id}"
 
 
 def _scope(call: Call[Any, Any]) -> Scope:

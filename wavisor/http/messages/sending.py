@@ -15,7 +15,6 @@ from wavisor.http.failures import as_problem
 from wavisor.http.idempotency import (
     IDEMPOTENCY_HEADER,
     IDEMPOTENCY_PROBLEMS,
-    REPLAYED,
     ClaimedKey,
     once,
 )
@@ -101,9 +100,8 @@ async def accept(call: Call[Any, Any], instance: InstanceRecord, compose: Compos
     """
     wait = preferred_wait(call.headers.get_list("Prefer"))
     async with once(call, instance.id, MessageModel) as request:
-        if request.earlier is not None:
-            headers = {"Location": f"/api/messages/{request.earlier.id}", **REPLAYED}
-            return Reply(request.earlier, request.status, headers)
+        if (earlier := request.replay(_location)) is not None:
+            return earlier
         draft = replace(await compose(), created_by=author_of(call))
         if wait:
             await call.application.events.ready()
@@ -120,8 +118,12 @@ async def accept(call: Call[Any, Any], instance: InstanceRecord, compose: Compos
     return await _answer(call, record, wait)
 
 
+def _location(one: MessageRecord | MessageModel) -> str:
+    return f"/api/messages/{one.id}"
+
+
 async def _answer(call: Call[Any, Any], record: MessageRecord, wait: int) -> Reply:
-    headers = {"Location": f"/api/messages/{record.id}"}
+    headers = {"Location": _location(record)}
     if wait:
         headers["Preference-Applied"] = f"wait={wait}"
         record = await _wait_until_settled(call, record, wait)

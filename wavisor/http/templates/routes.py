@@ -10,7 +10,6 @@ from wavisor.http.auditing import audit_entry
 from wavisor.http.idempotency import (
     IDEMPOTENCY_HEADER,
     IDEMPOTENCY_PROBLEMS,
-    REPLAYED,
     ClaimedKey,
     once,
 )
@@ -99,9 +98,8 @@ async def create_template(call: Call[CreateTemplate, None]) -> Reply:
     check_template(body.kind, body.content, body.variables)
     entry = audit_entry(call, "template.create", None, after={"name": body.name, "version": 1})
     async with once(call, "", TemplateModel) as request:
-        if request.earlier is not None:
-            headers = {"Location": f"/api/templates/{request.earlier.id}", **REPLAYED}
-            return Reply(request.earlier, request.status, headers)
+        if (earlier := request.replay(_location)) is not None:
+            return earlier
         record = await _commit(
             call,
             _create,
@@ -112,7 +110,7 @@ async def create_template(call: Call[CreateTemplate, None]) -> Reply:
             entry,
             request.key,
         )
-    headers = {"Location": f"/api/templates/{record.id}"}
+    headers = {"Location": _location(record)}
     return Reply(template_model(record), HTTPStatus.CREATED, headers)
 
 
@@ -303,6 +301,10 @@ def _version(kind: str, content: Any, variables: tuple[Variable, ...]) -> NewTem
 
 def _variables(record: TemplateRecord) -> tuple[Variable, ...]:
     return tuple(Variable.model_validate(one) for one in record.variables)
+
+
+def _location(one: TemplateRecord | TemplateModel) -> str:
+    return f"/api/templates/{one.id}"
 
 
 def _scope(call: Call[Any, Any]) -> Scope:
