@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from support.live import LiveGateway, new_number
-from support.live_client import Owner
+from support.live_client import Instance, Owner
 from support.processes import wait_gone, wait_stopped
 from wavisor.sandbox.client import SandboxControl
 
@@ -44,15 +44,21 @@ def test_a_drop_while_a_code_is_shown_shows_the_next_and_the_third_is_the_last(
     assert again["code"] not in codes
 
 
-def test_a_gateway_killed_in_the_middle_of_pairing_needs_no_second_scan(
-    live: LiveGateway, owner: Owner, whatsapp: SandboxControl
-) -> None:
-    number = new_number()
+def in_the_middle_of_pairing(owner: Owner, whatsapp: SandboxControl, number: str) -> Instance:
+    """An instance whose code a phone of this number has scanned, and that is not connected yet."""
     whatsapp.add_phone(number, "Ann")
     ann = owner.create()
     ann.connect()
     whatsapp.scan(number, ann.wait_qr()["code"])
     ann.wait("instance:paired")
+    return ann
+
+
+def test_a_gateway_killed_in_the_middle_of_pairing_needs_no_second_scan(
+    live: LiveGateway, owner: Owner, whatsapp: SandboxControl
+) -> None:
+    number = new_number()
+    ann = in_the_middle_of_pairing(owner, whatsapp, number)
     mark = ann.mark
     live.kill()
     live.start()
@@ -64,12 +70,7 @@ def test_a_gateway_killed_in_the_middle_of_pairing_needs_no_second_scan(
 def test_a_session_killed_in_the_middle_of_pairing_needs_no_second_scan(
     live: LiveGateway, owner: Owner, whatsapp: SandboxControl
 ) -> None:
-    number = new_number()
-    whatsapp.add_phone(number, "Ann")
-    ann = owner.create()
-    ann.connect()
-    whatsapp.scan(number, ann.wait_qr()["code"])
-    ann.wait("instance:paired")
+    ann = in_the_middle_of_pairing(owner, whatsapp, new_number())
     mark, pid = ann.mark, live.session_pid(ann.id)
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
@@ -80,12 +81,7 @@ def test_a_session_killed_in_the_middle_of_pairing_needs_no_second_scan(
 def test_disconnecting_in_the_middle_of_pairing_keeps_the_account(
     live: LiveGateway, owner: Owner, whatsapp: SandboxControl
 ) -> None:
-    number = new_number()
-    whatsapp.add_phone(number, "Ann")
-    ann = owner.create()
-    ann.connect()
-    whatsapp.scan(number, ann.wait_qr()["code"])
-    ann.wait("instance:paired")
+    ann = in_the_middle_of_pairing(owner, whatsapp, new_number())
     mark = ann.mark
     ann.command("disconnect")
     ann.wait_status("disconnected", mark)
