@@ -15,18 +15,15 @@ with and without it, in turns.
 
 from __future__ import annotations
 
-import argparse
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import count
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.storage import measure, prepare
+from bench.storage import measure, measure_databases, prepare
 from wavisor.clock import SystemClock
 from wavisor.domain import ChatKind, MessageStatus
 from wavisor.storage import (
@@ -254,18 +251,5 @@ def run(url: str, seconds: float) -> None:
         database.close(timeout=60)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("url", nargs="*", help="databases; SQLite when there is none")
-    parser.add_argument("--directory", type=Path, help="where SQLite's file is put meanwhile")
-    parser.add_argument("--seconds", type=float, default=3.0, help="for each measurement")
-    options = parser.parse_args()
-    for url in options.url:
-        run(url, options.seconds)
-    if not options.url:
-        with tempfile.TemporaryDirectory(dir=options.directory) as directory:
-            run(f"sqlite:///{directory}/bench.db", options.seconds)
-
-
 if __name__ == "__main__":
-    main()
+    measure_databases(__doc__, run)

@@ -158,8 +158,14 @@ def run(url: str, seconds: float) -> None:
         database.close(timeout=60)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+def measure_databases(description: str | None, run: Callable[[str, float], None]) -> None:
+    """Measure what the command line names.
+
+    Args:
+        description: of the benchmark; its first line goes into the help.
+        run: measures on the database of a URL, each thing for so many seconds.
+    """
+    parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
     parser.add_argument("url", nargs="*", help="databases; SQLite when there is none")
     parser.add_argument("--directory", type=Path, help="where SQLite's file is put meanwhile")
     parser.add_argument("--seconds", type=float, default=3.0, help="for each measurement")
@@ -172,4 +178,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    measure_databases(__doc__, run)
